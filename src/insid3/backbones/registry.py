@@ -1,0 +1,95 @@
+"""Names, facts and default settings of the backbones. No torch here: `insid3 backbones` stays quick."""
+
+import difflib
+from dataclasses import dataclass
+from typing import Literal
+
+from insid3.config import Defaults
+from insid3.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """One row of `insid3 backbones`.
+
+    Attributes:
+        architecture: name of the model in timm.
+        hub: repository of the weights on the Hugging Face hub, None where there is none.
+        parameters: in millions, of what is computed.
+    """
+
+    name: str
+    source: Literal["embedded", "dinov3", "timm"]
+    architecture: str
+    hub: str | None
+    parameters: float
+    patch_size: int
+    channels: int
+    licence: str
+    defaults: Defaults | None
+
+
+_PUBLISHED = "published settings"
+_GUESS = "rank is a guess, the rest as published for ViT-L"
+
+
+def _dinov3(name: str, stem: str, parameters: float, channels: int, defaults: Defaults) -> Backbone:
+    # timm keeps q and v biases only in its "qkvb" variants; the 7B model has none.
+    suffix = "" if name == "vit7b16" else "_qkvb"
+    architecture = f"vit_{stem}_patch16_dinov3{suffix}"
+    return Backbone(
+        f"dinov3-{name}",
+        "dinov3",
+        architecture,
+        f"timm/{architecture}.lvd1689m",
+        parameters,
+        16,
+        channels,
+        "DINOv3 licence",
+        defaults,
+    )
+
+
+REGISTRY = {
+    backbone.name: backbone
+    for backbone in (
+        Backbone(
+            "dinov2-vits14",
+            "embedded",
+            "vit_small_patch14_dinov2",
+            None,
+            18.5,
+            14,
+            384,
+            "Apache-2.0 (wheel: MIT)",
+            Defaults(518, 30, 0.7, origin="calibrated for this package"),
+        ),
+        _dinov3("vits16", "small", 21.6, 384, Defaults(1024, 190, 0.6, origin=_GUESS)),
+        _dinov3("vits16plus", "small_plus", 28.7, 384, Defaults(1024, 190, 0.6, origin=_GUESS)),
+        _dinov3(
+            "vitb16",
+            "base",
+            85.7,
+            768,
+            Defaults(1024, 380, 0.6, match_size=768, match_rank=20, origin=f"matching: {_PUBLISHED}; else: {_GUESS}"),
+        ),
+        _dinov3("vitl16", "large", 303.1, 1024, Defaults(1024, 500, 0.6, origin=_PUBLISHED)),
+        _dinov3("vith16plus", "huge_plus", 840.5, 1280, Defaults(1024, 640, 0.6, origin=_GUESS)),
+        _dinov3("vit7b16", "7b", 6716.0, 4096, Defaults(1024, 2000, 0.6, origin=_GUESS)),
+    )
+}
+
+
+def find(name: str) -> Backbone:
+    """The backbone of that name.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if name in REGISTRY:
+        return REGISTRY[name]
+    if name.startswith("timm:") and len(name) > 5:
+        return Backbone(name, "timm", name[5:], None, 0, 0, 0, "see timm", None)
+    close = difflib.get_close_matches(name, REGISTRY, 1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    raise ConfigError(f"unknown backbone {name!r}{hint} Known: {', '.join(REGISTRY)}, and timm:NAME for other ViTs.")

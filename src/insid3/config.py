@@ -1,0 +1,84 @@
+"""Every knob of the method: its symbol, meaning, unit and default."""
+
+import difflib
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal, Self, get_args
+
+from insid3.errors import ConfigError
+
+Basis = Literal["black", "noise"]
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of one model. The first four default to the backbone's own values.
+
+    Attributes:
+        size: R, side in pixels of the square that the encoder sees; a multiple of the patch size.
+        rank: r, dimensions of the positional subspace that debiasing removes (paper 3.1); 0 removes nothing.
+        tau: clusters merge while their mean cosine similarity is above this (paper 3.2), in [-1, 1].
+        threshold: alpha, clusters whose score is above this belong to the mask (paper 3.4).
+        basis: picture that shows the positional subspace: "black" (published code) or "noise" (paper).
+        keep_seed: the seed cluster always stays in the mask (paper); the published code may drop it.
+        max_pixels: pictures with more pixels than this are refused before they are decoded.
+    """
+
+    size: int
+    rank: int
+    tau: float
+    threshold: float = 0.2
+    basis: Basis = "black"
+    keep_seed: bool = False
+    max_pixels: int = 89_478_485  # where Pillow starts to warn of decompression bombs
+
+    def __post_init__(self) -> None:
+        for name in ("size", "rank", "max_pixels"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < (name != "rank"):
+                raise ConfigError(f"{name} must be a whole number of {int(name != 'rank')} or more, got {value!r}")
+        for name in ("tau", "threshold"):
+            value = getattr(self, name)
+            if not isinstance(value, int | float) or isinstance(value, bool) or value != value:
+                raise ConfigError(f"{name} must be a number, got {value!r}")
+        if not -1 <= self.tau <= 1:
+            raise ConfigError(f"tau is a cosine similarity in [-1, 1], got {self.tau}")
+        if self.basis not in get_args(Basis):
+            raise ConfigError(f"basis must be one of {', '.join(get_args(Basis))}, got {self.basis!r}")
+        if not isinstance(self.keep_seed, bool):
+            raise ConfigError(f"keep_seed must be True or False, got {self.keep_seed!r}")
+
+    def but(self, **changes: Any) -> Self:
+        """A copy with `changes`; an unknown name is an error, None means unchanged.
+
+        Raises:
+            ConfigError: unknown name or invalid value.
+        """
+        known = [field.name for field in fields(self)]
+        for name in changes:
+            if name not in known:
+                close = difflib.get_close_matches(name, known, 1)
+                hint = f"; did you mean {close[0]!r}?" if close else ""
+                raise ConfigError(f"unknown setting {name!r}{hint} The settings are {', '.join(known)}.")
+        return replace(self, **{name: value for name, value in changes.items() if value is not None})
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """What a backbone brings along: settings for segmentation, and for matching where they differ."""
+
+    size: int
+    rank: int
+    tau: float
+    threshold: float = 0.2
+    match_size: int | None = None
+    match_rank: int | None = None
+    origin: str = "not calibrated"
+
+    def configs(self, **changes: Any) -> tuple[Config, Config]:
+        """(segmentation, matching) settings; explicit `changes` override both."""
+        base = Config(self.size, self.rank, self.tau, self.threshold)
+        match = base.but(size=self.match_size, rank=self.match_rank)
+        return base.but(**changes), match.but(**changes)

@@ -1,0 +1,36 @@
+"""What can go wrong, by what has to be mended. Messages say what was expected, what came, what to do."""
+
+
+class Insid3Error(Exception):
+    """Base of every error that this package raises on purpose."""
+
+
+class ConfigError(Insid3Error, ValueError):
+    """A setting that does not exist, has the wrong type, or does not fit the backbone."""
+
+
+class ImageError(Insid3Error, ValueError):
+    """A picture that is missing, damaged, too large or of an unsupported kind."""
+
+
+class MaskError(ImageError):
+    """A mask that is empty, ambiguous or does not fit its picture."""
+
+
+class WeightsError(Insid3Error, RuntimeError):
+    """Weights that are missing, damaged or made for something else."""
+
+
+class ConceptError(Insid3Error, ValueError):
+    """A concept that is damaged, or made with another backbone, weights or size than the model's."""
+
+
+class OutputError(Insid3Error, OSError):
+    """A place that cannot be written to, or holds another run's results."""
+
+
+class MissingExtraError(Insid3Error, ImportError):
+    """A feature whose optional packages are not installed."""
+
+    def __init__(self, feature: str, extra: str) -> None:
+        super().__init__(f'{feature} needs packages that are not installed: pip install "insid3[{extra}]"')

@@ -1,0 +1,42 @@
+"""Stage 5: the clusters that belong to the seed (paper 3.4)."""
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+
+def cluster_scores(
+    means: Float[Tensor, "k c"],
+    forward: Float[Tensor, "n"],
+    labels: Int[Tensor, "n"],
+    candidates: Bool[Tensor, "n"],
+    seed: int,
+) -> Float[Tensor, "k"]:
+    """cross x intra x area of every cluster.
+
+    intra: similarity of the raw mean to the seed's (eq. in 3.4); cross: mean similarity of the members to the concept's
+    prototype; area: share of members that are candidates, 1 for the seed (published code, not in the paper).
+
+    Args:
+        means: normalised means of the clusters' raw tokens, u_k.
+        forward: similarity of the debiased target tokens to the concept's prototype.
+    """
+    intra = means @ means[seed]
+    sizes = labels.bincount(minlength=len(means)).to(forward.dtype)
+    cross = torch.zeros_like(intra).index_add_(0, labels, forward) / sizes
+    area = torch.zeros_like(intra).index_add_(0, labels, candidates.to(forward.dtype)) / sizes
+    area[seed] = 1
+    return cross * intra * area
+
+
+def merged(
+    scores: Float[Tensor, "k"], labels: Int[Tensor, "n"], seed: int, threshold: float, keep_seed: bool
+) -> Bool[Tensor, "n"]:
+    """Patches of every cluster whose score is above the threshold.
+
+    The published code applies this to the seed as well, so nothing may remain; in the paper the seed always stays.
+    """
+    kept = scores > threshold
+    if keep_seed:
+        kept[seed] = True
+    return kept[labels]

@@ -1,0 +1,53 @@
+"""Stage 2: which target patches may show the concept (paper 3.3). All tokens are debiased."""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+_BLOCK = 2**24  # similarities held at once (64 MB)
+
+
+def prototype(reference: Float[Tensor, "s n c"], masks: Bool[Tensor, "s n"]) -> Float[Tensor, "c"]:
+    """g: per shot the mean token under the mask, the mean of these, normalised. No mask may be empty."""
+    weights = masks.to(reference.dtype)
+    means = torch.einsum("snc,sn->sc", reference, weights) / weights.sum(1, keepdim=True)
+    return F.normalize(means.mean(0), dim=-1)
+
+
+def nearest(queries: Float[Tensor, "q c"], keys: Float[Tensor, "n c"]) -> tuple[Float[Tensor, "q"], Int[Tensor, "q"]]:
+    """Each query's largest similarity to the keys and where it is; in blocks, without the q x n matrix."""
+    rows = max(1, _BLOCK // len(keys))
+    best = [(block @ keys.T).max(1) for block in queries.split(rows)]
+    return torch.cat([b.values for b in best]), torch.cat([b.indices for b in best])
+
+
+def backward_votes(
+    target: Float[Tensor, "n c"],
+    reference: Float[Tensor, "s n c"],
+    masks: Bool[Tensor, "s n"],
+    negatives: Float[Tensor, "m c"],
+) -> tuple[Int[Tensor, "n"], Float[Tensor, "n"]]:
+    """In how many shots each target patch's most similar patch lies under the mask, and that similarity's maximum.
+
+    Negatives are further background of every shot; a tie goes to the shot.
+    """
+    votes = torch.zeros(len(target), dtype=torch.int64, device=target.device)
+    closest = target.new_full((len(target),), -1.0)
+    beaten = nearest(target, negatives)[0] if len(negatives) else closest
+    for tokens, mask in zip(reference, masks, strict=True):
+        similarity, index = nearest(target, tokens)
+        votes += mask[index] & (similarity >= beaten)
+        closest = torch.maximum(closest, similarity)
+    return votes, closest
+
+
+def candidates(forward: Float[Tensor, "n"], votes: Int[Tensor, "n"], shots: int) -> Bool[Tensor, "n"]:
+    """Patches that resemble the prototype and are voted for by at least half of the shots.
+
+    The forward gate (published code, not in the paper) is f > 0, or the top tenth where nothing passes.
+    """
+    gate = forward > 0
+    if not gate.any():
+        gate = forward > torch.quantile(forward, 0.9)
+    return gate & (votes >= -(-shots // 2))

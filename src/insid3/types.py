@@ -1,0 +1,99 @@
+"""What passes between the stages. Shape letters, everywhere in this package:
+
+H W  original pixels         R  model input side        p  ViT patch size       h w  patch grid (R / p), row-major
+n    patches, h * w          c  channels                r  rank of the basis    k    clusters
+s    shots                   m  patches of negatives    b  batch
+
+Points are (x, y), sizes are (height, width).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+
+class Encoder(Protocol):
+    """A frozen ViT that turns pictures into patch tokens."""
+
+    name: str
+    weights_hash: str  #: fingerprint of the parameters: equal hashes, equal tokens
+    patch_size: int
+    channels: int
+    device: torch.device
+    mean: tuple[float, float, float]  #: of the RGB values in [0, 1], subtracted before encoding
+    std: tuple[float, float, float]
+
+    def __call__(
+        self, images: Float[Tensor, "b 3 R R"], layers: Sequence[int] = (-1,), *, float32: bool = False
+    ) -> tuple[Float[Tensor, "b h w c"], ...]:
+        """Patch tokens after the final LayerNorm, one tensor for each of `layers`, float32, before the L2 division.
+
+        Args:
+            images: already normalised by mean and std.
+            layers: indices of blocks; -1 is the layer that the method reads.
+            float32: compute in float32 whatever the compute dtype (the positional basis needs it).
+        """
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """Where the concept is in one target.
+
+    Attributes:
+        mask: (H, W) bool, at the target's own size.
+        score: how far the mask can be trusted, in [0, 1]; 0.0 for an empty mask (`stages/score.py`).
+        similarity: (h, w) float32, each patch's debiased cosine similarity to the concept's prototype.
+        seed: label of the seed cluster in `clusters`, None where no cluster was chosen.
+        reason: why the mask is empty; None where it is not.
+    """
+
+    mask: Bool[np.ndarray, "H W"]
+    score: float
+    similarity: Float[np.ndarray, "h w"]
+    seed: int | None
+    reason: str | None
+    _labels: Callable[[], Int[np.ndarray, "h w"]] = field(repr=False)
+
+    def __post_init__(self) -> None:
+        if self.mask.any() == (self.reason is not None) or not 0 <= self.score <= 1:
+            raise ValueError("an empty mask needs a reason, a mask with foreground none, and the score lies in [0, 1]")
+
+    @cached_property
+    def heatmap(self) -> Float[np.ndarray, "H W"]:
+        """(H, W) float32 in [-1, 1]: `similarity` upsampled to the target's size; computed when first asked for."""
+        grid = torch.from_numpy(self.similarity)[None, None]
+        return (
+            torch.nn.functional.interpolate(grid, self.mask.shape, mode="bilinear", align_corners=False)[0, 0]
+            .clamp(-1, 1)
+            .numpy()
+        )
+
+    @cached_property
+    def clusters(self) -> Int[np.ndarray, "h w"]:
+        """(h, w) int: the target's clusters (stage 3), numbered in row-major order of their first patch."""
+        return self._labels()
+
+
+@dataclass(frozen=True, eq=False)
+class Keypoints:
+    """Where a reference's points are in the target.
+
+    Attributes:
+        xy: (p, 2) float32, in target pixels.
+        similarity: (p,) float32, cosine similarity at the maximum of each point's map.
+        maps: (p, h, w) float32, each point's similarity to every target patch.
+    """
+
+    xy: Float[np.ndarray, "p 2"]
+    similarity: Float[np.ndarray, "p"]
+    maps: Float[np.ndarray, "p h w"]
+
+    def __len__(self) -> int:
+        return len(self.xy)
