@@ -1,10 +1,23 @@
 """Where the golden data is, and models that tests share."""
 
 import os
+import runpy
+import warnings
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
+import torch
+
+if TYPE_CHECKING:
+    from insid3 import INSID3
+    from insid3.types import Encoder
+
+hypothesis.settings.register_profile("insid3", deadline=None, derandomize=True, max_examples=40)
+hypothesis.settings.load_profile("insid3")
 
 ROOT = Path(__file__).parent.parent
 SHARED = Path(os.environ.get("INSID3_SHARED") or ROOT.parent / "shared")
@@ -30,3 +43,31 @@ def pictures() -> dict[str, Path]:
     images = folder / "media_assets" / "images"
     names = {stem: images / f"{stem}.jpg" for stem in ("cheetah", "cheetah1", "lion", "tower")}
     return {**names, "cheetah2": folder / "test_data" / "cheetah2.jpg"}
+
+
+@pytest.fixture(scope="session")
+def model280() -> "INSID3":
+    """The embedded backbone at a quick size, with its own settings."""
+    from insid3 import INSID3  # not before the shape checks are in place
+
+    return INSID3.from_pretrained(size=280)
+
+
+@pytest.fixture(scope="session")
+def stand_in(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    """DINOv3 ViT-S/16 with made-up weights, as Meta publishes it: `.path` of the .pth, its `.state`, and `.inputs`."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # the script leaves a file open
+        script = runpy.run_path(str(shared / "golden" / "dinov3" / "make_checkpoint.py"))
+        state = script["checkpoint"]()
+    path = tmp_path_factory.mktemp("dinov3") / "dinov3_vits16.pth"
+    torch.save(state, path)
+    return SimpleNamespace(path=path, state=state, inputs=script["inputs"]())
+
+
+@pytest.fixture(scope="session")
+def dinov3(stand_in: SimpleNamespace) -> "Encoder":
+    """The encoder that holds the stand-in weights."""
+    from insid3.backbones import load_encoder
+
+    return load_encoder("dinov3-vits16", weights=stand_in.path, device="cpu", dtype="float32")

@@ -1,7 +1,10 @@
 """The only place that opens, checks, orients and resizes pictures and masks, and maps points."""
 
+import io
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Literal
 
@@ -22,7 +25,7 @@ SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", 
 }  # fmt: skip
 # Formats whose decoders neither run other programs (EPS) nor guess from weak signatures (TGA).
 _FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "DIB", "GIF", "PPM", "JPEG2000", "AVIF")
-_pillow_limit = threading.Lock()
+_lock = threading.Lock()
 
 
 def name_of(source: Source) -> str:
@@ -46,16 +49,11 @@ def read_image(source: Source, max_pixels: int = MAX_PIXELS) -> UInt8[np.ndarray
     name = name_of(source)
     if isinstance(source, np.ndarray):
         return _rgb_array(source, name)
-    image = _open(source, name, max_pixels)
-    try:
-        image = ImageOps.exif_transpose(image)
+    with _explained(name):
+        image = _load(source, name, max_pixels)
         if image.mode.startswith(("I", "F")):
-            return _rgb_array(np.asarray(image), name)
-        return np.asarray(image.convert("RGB"))
-    except ImageError:
-        raise
-    except Exception as error:  # Pillow's decoders raise nearly anything on damaged files
-        raise _damaged(name, error) from error
+            return _rgb_array(_pixels(image, image.mode), name)
+        return _pixels(image, "RGB")
 
 
 def read_mask(
@@ -73,23 +71,12 @@ def read_mask(
         MaskError: unreadable, ambiguous, empty, or of another shape than the picture.
     """
     name = name_of(source)
-    if isinstance(source, np.ndarray):
-        values, lossy = source, False
-    else:
-        try:
-            image = _open(source, name, max_pixels)
-            lossy = image.format in ("JPEG", "MPO")
-            image = ImageOps.exif_transpose(image)
-            if image.mode not in ("1", "L", "P", "LA", "PA", "RGB", "RGBA", "I", "F") and image.mode[:2] != "I;":
-                image = image.convert("RGB")
-            if image.mode == "PA":
-                image = image.convert("RGBA")
-            values = np.asarray(image)
-        except ImageError as error:
-            raise MaskError(f"mask {error}") from error
-        except Exception as error:  # see read_image
-            raise MaskError(f"mask {_damaged(name, error)}") from error
-    mask = _foreground(values, label, lossy, name)
+    try:
+        with _explained(name):
+            values = source if isinstance(source, np.ndarray) else _mask_values(source, name, label, max_pixels)
+    except ImageError as error:
+        raise MaskError(f"mask {error}") from error
+    mask = _foreground(values, label, name)
     if not mask.any():
         raise MaskError(f"mask {name} is empty: mark at least one pixel of the concept")
     return _fit(mask, image_size, name)
@@ -134,34 +121,74 @@ def points_to_grid(
     return np.clip(np.rint(points * scale), 0, [grid[1] - 1, grid[0] - 1]).astype(np.int64)
 
 
-def _open(source: str | os.PathLike[str] | Image.Image, name: str, max_pixels: int) -> Image.Image:
-    """An undecoded picture whose size has been checked."""
+@contextmanager
+def _explained(name: str) -> Iterator[None]:
+    """Every failure as an ImageError: damaged files make Pillow raise nearly anything, warnings too where asked to."""
+    try:
+        yield
+    except ImageError:
+        raise
+    except UnidentifiedImageError as error:
+        raise ImageError(f"{name} is not a picture of a supported format ({', '.join(_FORMATS)})") from error
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise ImageError(f"{name}: no such file") from error
+    except PermissionError as error:
+        raise ImageError(f"{name}: no permission to read it") from error
+    except MemoryError as error:
+        raise ImageError(f"{name} needs more memory than there is: shrink the picture") from error
+    except Exception as error:
+        detail = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+        raise ImageError(f"{name} is damaged or cut short ({detail}): replace the file") from error
+
+
+@contextmanager
+def _pillow_limit(pixels: int | None) -> Iterator[int | None]:
+    """Ours in the place of Pillow's process-wide limit, which warns and lives in every decoder; gives Pillow's."""
+    with _lock:
+        theirs, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, pixels
+        try:
+            yield theirs
+        finally:
+            Image.MAX_IMAGE_PIXELS = theirs
+
+
+class _File(io.BufferedReader):
+    """Asked for more bytes than are left, Python reserves memory for them all: damaged lengths ask for gigabytes."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        left = max(0, os.fstat(self.fileno()).st_size - self.tell())
+        return super().read(left if size is None or size < 0 else min(size, left))
+
+
+def _load(source: str | os.PathLike[str] | Image.Image, name: str, max_pixels: int) -> Image.Image:
+    """A decoded, upright picture whose size was checked before."""
     if isinstance(source, Image.Image):
-        image = source
+        _check_size(source, name, max_pixels)
+        image = ImageOps.exif_transpose(source)
+        image.format = source.format
     else:
         path = Path(source)
-        if not path.exists():
-            raise ImageError(f"{name}: no such file")
         if path.is_dir():
             raise ImageError(f"{name} is a folder, expected a picture")
-        try:
-            if path.stat().st_size == 0:
-                raise ImageError(f"{name} is empty (0 bytes): copy it again")
-            with _pillow_limit:  # ours replaces Pillow's process-wide limit while the header is read
-                theirs, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-                try:
-                    Image.init()
-                    image = Image.open(path, formats=[known for known in _FORMATS if known in Image.OPEN])
-                finally:
-                    Image.MAX_IMAGE_PIXELS = theirs
-        except ImageError:
-            raise
-        except UnidentifiedImageError as error:
-            raise ImageError(f"{name} is not a picture of a supported format ({', '.join(_FORMATS)})") from error
-        except PermissionError as error:
-            raise ImageError(f"{name}: no permission to read it") from error
-        except Exception as error:  # see read_image
-            raise _damaged(name, error) from error
+        if path.stat().st_size == 0:
+            raise ImageError(f"{name} is empty (0 bytes): copy it again")
+        with _File(io.FileIO(path)) as file:  # Pillow would leave files open that it refuses
+            with _pillow_limit(None) as theirs:
+                Image.init()
+                image = Image.open(file, formats=[known for known in _FORMATS if known in Image.OPEN])
+            _check_size(image, name, max_pixels)
+            allowed = theirs is not None and image.width * image.height > theirs  # what Pillow would refuse to decode
+            with _pillow_limit(max_pixels) if allowed else nullcontext():
+                ImageOps.exif_transpose(image, in_place=True)
+    if image.mode == "I":
+        low, high = np.array(image.getextrema())
+        if low >= 0 and high <= 65535:  # how Pillow hands over some 16-bit files
+            image = image.convert("I;16")
+    image.info.pop("transparency", None)  # of no use here, and Pillow warns of some when converting
+    return image
+
+
+def _check_size(image: Image.Image, name: str, max_pixels: int) -> None:
     if image.width * image.height > max_pixels:
         raise ImageError(
             f"{name} has {image.width} x {image.height} pixels, the limit is {max_pixels:,} in all: "
@@ -169,12 +196,38 @@ def _open(source: str | os.PathLike[str] | Image.Image, name: str, max_pixels: i
         )
     if image.width * image.height == 0:
         raise ImageError(f"{name} has no pixels ({image.width} x {image.height})")
-    return image
 
 
-def _damaged(name: str, error: Exception) -> ImageError:
-    detail = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
-    return ImageError(f"{name} is damaged or cut short ({detail}): replace the file")
+def _pixels(image: Image.Image, mode: str) -> Shaped[np.ndarray, "H W ..."]:
+    """`np.asarray(image.convert(mode))` strip by strip: done at once, a large picture is in memory four times."""
+    probe = np.asarray(image.crop((0, 0, 1, 1)).convert(mode))
+    pixels = np.empty((image.height, image.width, *probe.shape[2:]), probe.dtype)
+    rows = max(1, 2**20 // image.width)
+    for top in range(0, image.height, rows):
+        strip = image.crop((0, top, image.width, min(top + rows, image.height)))
+        pixels[top : top + rows] = np.asarray(strip.convert(mode))
+    return pixels
+
+
+def _mask_values(
+    source: str | os.PathLike[str] | Image.Image, name: str, label: Label, max_pixels: int
+) -> Shaped[np.ndarray, "H W ..."]:
+    image = _load(source, name, max_pixels)
+    mode = image.mode
+    if mode == "P" and not isinstance(label, int):
+        palette = np.reshape(image.getpalette("RGB") or [], (-1, 3))
+        used = np.unique(palette[np.flatnonzero(image.histogram()[: len(palette)])], axis=0)
+        if len(used) == 2 and not used[0].any():
+            mode = "RGB"  # black is background, even where the palette does not begin with it
+    elif mode == "PA":
+        mode = "RGBA"
+    elif mode not in ("1", "L", "P", "LA", "RGB", "RGBA", "I", "F") and not mode.startswith("I;"):
+        mode = "RGB"
+    values = _pixels(image, mode)
+    if image.format in ("JPEG", "MPO"):  # rings around edges
+        values[values < 32] = 0
+        values[values > 223] = 255
+    return values
 
 
 def _rgb_array(array: Shaped[np.ndarray, "..."], name: str) -> UInt8[np.ndarray, "H W 3"]:
@@ -183,41 +236,35 @@ def _rgb_array(array: Shaped[np.ndarray, "..."], name: str) -> UInt8[np.ndarray,
     if array.ndim != 3 or array.shape[2] not in (1, 2, 3, 4) or 0 in array.shape:
         raise ImageError(f"{name}: expected (height, width) or (height, width, 1 to 4 channels)")
     array = array[..., : 1 if array.shape[2] < 3 else 3]  # without alpha
-    if array.dtype == np.int32 and array.min() >= 0 and array.max() <= 65535:
-        array = array.astype(np.uint16)  # how Pillow hands over some 16-bit files
     if array.dtype.newbyteorder("=") == np.uint16:
-        array = ((array.astype(np.uint32) + 128) // 257).astype(np.uint8)
+        array = (array // 257 + (array % 257 > 128)).astype(np.uint8)  # rounds to nearest without wider numbers
     if array.dtype != np.uint8:
         raise ImageError(f"{name} holds {array.dtype} values, expected 8-bit or 16-bit unsigned: convert it first")
     return np.ascontiguousarray(np.broadcast_to(array, (*array.shape[:2], 3)))
 
 
-def _foreground(values: Shaped[np.ndarray, "..."], label: Label, lossy: bool, name: str) -> Bool[np.ndarray, "H W"]:
-    if values.ndim == 3 and values.shape[2] in (2, 4):
-        alpha = values[..., -1]
-        values = alpha if alpha.min() != alpha.max() else values[..., :-1]
-    if values.ndim == 3 and values.shape[2] == 3:
-        if not (values[..., :1] == values).all():
-            return _coloured(values, label, name)
-        values = values[..., 0]
-    if values.ndim == 3 and values.shape[2] == 1:
-        values = values[..., 0]
-    if values.ndim != 2 or 0 in values.shape:
+def _foreground(values: Shaped[np.ndarray, "..."], label: Label, name: str) -> Bool[np.ndarray, "H W"]:
+    if values.ndim not in (2, 3) or 0 in values.shape or values.shape[2:] > (4,):
         raise MaskError(f"mask {name} has shape {values.shape}, expected (height, width)")
     if values.dtype.kind not in "biuf":
         raise MaskError(f"mask {name} holds {values.dtype} values, expected bool or numbers")
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         raise MaskError(f"mask {name} holds values that are not finite")
+    if values.ndim == 3 and values.shape[2] in (2, 4):
+        alpha = values[..., -1]
+        values = alpha if alpha.min() != alpha.max() else values[..., :-1]
+    if values.ndim == 3:
+        if not (values[..., :1] == values).all():
+            return _coloured(values, label, name)
+        values = values[..., 0]
     if label == "any":
         return values > 0
-    if lossy:  # JPEG rings around the edge
-        values = np.where(values < 32, 0, np.where(values > 223, 255, values))
     distinct = np.unique(values)
     if label is not None:
         if label not in distinct:
             raise MaskError(f"mask {name} has no pixel of label {label}; its values are {_list(distinct)}")
         return values == label
-    if (len(distinct) > 2 and not _smooth_edge(values, distinct)) or (len(distinct) == 2 and distinct[0] > 0):
+    if (len(distinct) > 2 and not _smooth_edge(values, distinct)) or (len(distinct) == 2 and 0 not in distinct):
         raise MaskError(
             f"mask {name} has the values {_list(distinct)}: say which one is the concept with label= (--label N), "
             "or label='any' (--label any) for all above 0"
@@ -225,11 +272,17 @@ def _foreground(values: Shaped[np.ndarray, "..."], label: Label, lossy: bool, na
     return values != 0
 
 
-def _coloured(values: UInt8[np.ndarray, "H W 3"], label: Label, name: str) -> Bool[np.ndarray, "H W"]:
-    colours = np.unique(values.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32))
-    if isinstance(label, int) or (label is None and (len(colours) > 2 or colours[0] > 0)):
+def _coloured(values: Shaped[np.ndarray, "H W 3"], label: Label, name: str) -> Bool[np.ndarray, "H W"]:
+    if values.dtype != np.uint8:
+        raise MaskError(f"mask {name} holds colours as {values.dtype}, expected 8-bit: convert it first")
+    seen = np.zeros((256, 256, 256), bool)
+    pixels = values.reshape(-1, 3)
+    for some in np.array_split(pixels, 1 + len(pixels) // 2**20):
+        seen[tuple(some.T)] = True
+    count = np.count_nonzero(seen)
+    if isinstance(label, int) or (label is None and (count > 2 or not seen[0, 0, 0])):
         raise MaskError(
-            f"mask {name} has {len(colours)} colours, so which one is the concept cannot be told: save it as one "
+            f"mask {name} has {count} colours, so which one is the concept cannot be told: save it as one "
             "channel of label numbers, or take everything that is not black with label='any' (--label any)"
         )
     return np.any(values > 0, axis=2)

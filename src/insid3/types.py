@@ -10,7 +10,7 @@ Points are (x, y), sizes are (height, width).
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 
+@runtime_checkable
 class Encoder(Protocol):
     """A frozen ViT that turns pictures into patch tokens."""
 
