@@ -5,7 +5,7 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any
 
 import numpy as np
 import torch
@@ -80,7 +80,7 @@ class Concept:
         write_atomically(Path(path), lambda temporary: save_file(tensors, temporary, metadata))
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Self:
+    def load(cls, path: str | os.PathLike[str]) -> "Concept":
         """Read what `save` wrote.
 
         Raises:
@@ -125,11 +125,12 @@ class Concept:
         return tensors, header
 
     @classmethod
-    def _unpack(cls, tensors: dict[str, Tensor], header: dict[str, object]) -> Self:
-        sizes = tuple((int(height), int(width)) for height, width in header.pop("image_sizes"))  # type: ignore[attr-defined]
+    def _unpack(cls, tensors: dict[str, Tensor], header: dict[str, Any]) -> "Concept":
+        sizes = tuple((int(height), int(width)) for height, width in header.pop("image_sizes"))
+        sources = tuple(header.pop("sources"))
         masked = "patch_masks" in tensors
         return cls(
-            **header,  # type: ignore[arg-type]
+            **header,
             tokens=tensors["tokens"],
             patch_masks=tensors.get("patch_masks"),
             masks=tuple(
@@ -138,6 +139,7 @@ class Concept:
                 if masked
             ),
             image_sizes=sizes,
+            sources=sources,
             thumbnails=tuple(tensors[f"thumbnail.{i}"].numpy() for i in range(len(sizes))),
             negatives=tensors["negatives"],
         )

@@ -2,7 +2,7 @@
 
 import difflib
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, get_args
 
 from insid3.errors import ConfigError
 
@@ -47,7 +47,7 @@ class Config:
         if not isinstance(self.keep_seed, bool):
             raise ConfigError(f"keep_seed must be True or False, got {self.keep_seed!r}")
 
-    def but(self, **changes: Any) -> Self:
+    def but(self, **changes: Any) -> "Config":
         """A copy with `changes`; an unknown name is an error, None means unchanged.
 
         Raises:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Self
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -83,7 +83,7 @@ class INSID3:
         dtype: str = "auto",
         local_files_only: bool = False,
         **config: Any,
-    ) -> Self:
+    ) -> "INSID3":
         """A model with the backbone's own settings.
 
         Args:
@@ -250,7 +250,7 @@ class INSID3:
         debiased = self._debias(tokens, config)
 
         forward = debiased @ reference.prototype
-        votes, closest = backward_votes(debiased, reference.tokens, reference.masks, reference.negatives)
+        votes = backward_votes(debiased, reference.tokens, reference.masks, reference.negatives)
         candidate = candidates(forward, votes, concept.shots)
         if not candidate.any():
             return Segmentation(
@@ -263,13 +263,13 @@ class INSID3:
             )
 
         labels = cluster(tokens, config.tau)
-        seed, likeness = seed_cluster(cluster_means(debiased, labels), reference.prototype, labels, candidate)
+        seed = seed_cluster(cluster_means(debiased, labels), reference.prototype, labels, candidate)
         scores = cluster_scores(cluster_means(tokens, labels), forward, labels, candidate, seed)
         kept = merged(scores, labels, seed, config.threshold, config.keep_seed)
         mask = to_pixels(kept.view(side, side), config.size, size).cpu().numpy()
         reason, trust = None, 0.0
         if mask.any():
-            trust = score(likeness, debiased, kept, closest, reference.tokens, reference.masks)
+            trust = score(reference.prototype, debiased, kept, reference.tokens, reference.masks)
         elif kept.any():
             reason = "the marked patches are smaller than a pixel of the target"
         else:
@@ -323,12 +323,12 @@ class INSID3:
         if concept.backbone != self.encoder.name:
             raise ConceptError(
                 f"concept {concept.name!r} was made with backbone {concept.backbone}, "
-                f"this model has {self.encoder.name}"
+                f"this model has {self.encoder.name}: load that backbone (--backbone), or make the concept again"
             )
         if concept.weights_hash != self.encoder.weights_hash:
             raise ConceptError(
                 f"concept {concept.name!r} was made with weights {concept.weights_hash} of {concept.backbone}, "
-                f"this model has {self.encoder.weights_hash}"
+                f"this model has {self.encoder.weights_hash}: load the same file, or make the concept again"
             )
         sizes = sorted({config.size for config in settings})
         if concept.size not in sizes:

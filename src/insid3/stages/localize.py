@@ -27,19 +27,17 @@ def backward_votes(
     reference: Float[Tensor, "s n c"],
     masks: Bool[Tensor, "s n"],
     negatives: Float[Tensor, "m c"],
-) -> tuple[Int[Tensor, "n"], Float[Tensor, "n"]]:
-    """In how many shots each target patch's most similar patch lies under the mask, and that similarity's maximum.
+) -> Int[Tensor, "n"]:
+    """In how many shots each target patch's most similar patch lies under the mask.
 
     Negatives are further background of every shot; a tie goes to the shot.
     """
     votes = torch.zeros(len(target), dtype=torch.int64, device=target.device)
-    closest = target.new_full((len(target),), -1.0)
-    beaten = nearest(target, negatives)[0] if len(negatives) else closest
+    beaten = nearest(target, negatives)[0] if len(negatives) else -torch.inf
     for tokens, mask in zip(reference, masks, strict=True):
         similarity, index = nearest(target, tokens)
         votes += mask[index] & (similarity >= beaten)
-        closest = torch.maximum(closest, similarity)
-    return votes, closest
+    return votes
 
 
 def candidates(forward: Float[Tensor, "n"], votes: Int[Tensor, "n"], shots: int) -> Bool[Tensor, "n"]:

@@ -10,8 +10,8 @@ def seed_cluster(
     concept: Float[Tensor, "c"],
     labels: Int[Tensor, "n"],
     candidates: Bool[Tensor, "n"],
-) -> tuple[int, float]:
-    """The cluster with a candidate whose debiased prototype is most similar to the concept's, and how much.
+) -> int:
+    """Among clusters that hold a candidate, the one whose debiased prototype is most similar to the concept's.
 
     Args:
         prototypes: normalised means of the clusters' debiased tokens, q_k.
@@ -21,5 +21,4 @@ def seed_cluster(
     similarity = prototypes @ concept
     eligible = torch.zeros_like(similarity, dtype=torch.bool)
     eligible[labels[candidates]] = True
-    best = similarity.masked_fill(~eligible, -torch.inf).argmax()
-    return int(best), float(similarity[best])
+    return int(similarity.masked_fill(~eligible, -torch.inf).argmax())

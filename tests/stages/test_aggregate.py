@@ -1,0 +1,60 @@
+"""Stage 5: scores of clusters, and which of them make the mask."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import oracles
+from insid3.stages.aggregate import cluster_scores, merged
+
+LABELS = torch.tensor([0, 0, 1, 1, 1, 1, 2])
+
+
+@pytest.mark.parametrize(
+    ("seed", "expected"),
+    [  # cross 0.5, 0.4, -0.2; area 1/2, 1/4, 0 and 1 for the seed; means at 0, 60 and 90 degrees
+        (0, [0.5, 0.4 * 0.5 / 4, 0]),
+        (1, [0.5 * 0.5 / 2, 0.4, 0]),
+        (2, [0, 0.4 * 0.75**0.5 / 4, -0.2]),
+    ],
+)
+def test_scores_by_hand(seed: int, expected: list[float]) -> None:
+    means = torch.tensor([[1, 0], [0.5, 0.75**0.5], [0, 1]])
+    forward = torch.tensor([0.4, 0.6, 0.1, 0.3, 0.5, 0.7, -0.2])
+    candidates = torch.tensor([1, 0, 0, 0, 0, 1, 0]).bool()
+    assert cluster_scores(means, forward, LABELS, candidates, seed).tolist() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("threshold", "keep_seed", "expected"),
+    [
+        (0.2, False, [1, 1, 0, 0, 0, 0, 1]),  # 0.25 is strictly above 0.2
+        (0.25, False, [0, 0, 0, 0, 0, 0, 1]),  # and not above itself
+        (0.5, False, [0] * 7),  # the published code drops the seed as well
+        (0.5, True, [0, 0, 1, 1, 1, 1, 0]),
+        (-1.0, False, [1] * 7),
+    ],
+)
+def test_merged_by_hand(threshold: float, keep_seed: bool, expected: list[int]) -> None:
+    found = merged(torch.tensor([0.25, 0.125, 0.5]), LABELS, 1, threshold, keep_seed)
+    assert found.int().tolist() == expected
+
+
+@given(st.integers(0, 2**32), st.integers(1, 6), st.integers(0, 12))
+def test_parity_and_permutation(seed: int, k: int, more: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    means = torch.nn.functional.normalize(torch.randn(k, 5, generator=generator), dim=-1)
+    labels = torch.cat([torch.arange(k), torch.randint(k, (more,), generator=generator)])
+    forward = torch.rand(len(labels), generator=generator) * 2 - 1
+    candidates = torch.rand(len(labels), generator=generator) < 0.5
+    scores = cluster_scores(means, forward, labels, candidates, seed % k)
+    expected = oracles.cluster_scores(
+        means.double().numpy(), forward.double().numpy(), labels.tolist(), candidates.tolist(), seed % k
+    )
+    np.testing.assert_allclose(scores, expected, atol=1e-6)
+    order = torch.randperm(len(labels), generator=generator)
+    moved = cluster_scores(means, forward[order], labels[order], candidates[order], seed % k)
+    torch.testing.assert_close(moved, scores)
+    assert merged(scores, labels[order], 0, 0.1, False).equal(merged(scores, labels, 0, 0.1, False)[order])

@@ -1,0 +1,171 @@
+"""Stage 3: average-linkage clustering, always compared as partitions."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from sklearn.cluster import AgglomerativeClustering
+from torch import Tensor
+
+import insid3.stages.cluster as module
+import oracles
+from insid3.stages.cluster import cluster, cluster_means
+
+partition = oracles.partition
+
+
+def at(*degrees: float) -> Tensor:
+    """Unit tokens in the plane: the similarity of two is the cosine of the angle between them."""
+    angles = torch.tensor(degrees).deg2rad()
+    return torch.stack([angles.cos(), angles.sin()], 1)
+
+
+def grouped(seed: int, n: int, c: int = 6, spread: float = 0.5) -> Tensor:
+    """Tokens around a few centres."""
+    generator = torch.Generator().manual_seed(seed)
+    centres = torch.randn(1 + n // 4, c, generator=generator)
+    noise = torch.randn(n, c, generator=generator)
+    picks = torch.randint(len(centres), (n,), generator=generator)
+    return torch.nn.functional.normalize(centres[picks] + spread * noise, dim=-1)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "tau", "expected"),
+    [
+        (at(0), 0.7, [0]),
+        (at(0, 10, 90, 100), 0.7, [0, 0, 1, 1]),
+        (at(90, 0, 100, 10), 0.7, [0, 1, 0, 1]),  # numbered by first patch
+        (at(180, 0, 90), 0.7, [0, 1, 2]),
+        # 0 and 38 merge (0.79); to 80 their mean similarity is (0.17 + 0.74) / 2 = 0.46: average, not single ...
+        (at(0, 38, 80), 0.7, [0, 0, 1]),
+        (at(0, 38, 80), 0.45, [0, 0, 0]),  # ... and not complete linkage
+        # the mean of pairs, not the cosine of mean tokens: cos 0 and cos 90 make 0.5, the angle of means 0.71
+        (at(0, 0, 0, 90), 0.4, [0, 0, 0, 1]),
+        (at(-20, 20, 70), 0.5, [0, 0, 1]),  # pairs: (0 + 0.64) / 2 = 0.32; means: 0.34 x 0.94
+        (at(0, 180), -1, [0, 1]),
+        (at(0, 90, 180), -0.9, [0, 0, 0]),
+    ],
+)
+def test_by_hand(tokens: Tensor, tau: float, expected: list[int]) -> None:
+    assert cluster(tokens, float(tau)).tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("tau", "expected"), [(0.5, [0, 1]), (float(np.nextafter(np.float32(0.5), np.float32(0))), [0, 0])]
+)
+def test_a_pair_exactly_at_tau_does_not_merge(tau: float, expected: list[int]) -> None:
+    assert cluster(torch.tensor([[1.0, 0, 0, 0], [0.5, 0.5, 0.5, 0.5]]), tau).tolist() == expected
+
+
+@pytest.mark.parametrize("tau", [-1.0, 0.0, 0.6, 0.99])
+def test_identical_tokens_are_one_cluster(tau: float) -> None:
+    assert cluster(grouped(0, 1).expand(20, -1), tau).tolist() == [0] * 20
+
+
+@given(
+    arrays(np.int8, st.tuples(st.integers(1, 12), st.integers(1, 3)), elements=st.integers(-2, 2)),
+    st.sampled_from([-0.5, 0.0, 0.5, 0.7, 0.9]),
+)
+def test_exact_ties_end_and_leave_nothing_to_merge(grid: np.ndarray, tau: float) -> None:
+    """Small whole numbers collide all the time. Which of equal pairs goes first is free; where it ends is not."""
+    grid[(grid == 0).all(1), 0] = 1
+    tokens = oracles.unit(grid.astype(np.float64))
+    labels = cluster(torch.from_numpy(tokens).float(), tau).numpy()
+    assert list(dict.fromkeys(labels.tolist())) == list(range(labels.max() + 1))  # numbered by first patch
+    similarity = tokens @ tokens.T
+    for k in range(labels.max() + 1):
+        inside = labels == k
+        pairs = similarity[np.ix_(inside, inside)][np.triu_indices(inside.sum(), 1)]
+        assert not len(pairs) or pairs.mean() > tau - 1e-5  # each pair was once part of a mean above tau
+        for other in range(k):
+            assert similarity[np.ix_(inside, labels == other)].mean() <= tau + 1e-5
+
+
+@given(st.integers(0, 2**32), st.integers(1, 14), st.floats(-0.5, 0.95), st.floats(0.1, 1.5))
+def test_parity_with_one_merge_at_a_time(seed: int, n: int, tau: float, spread: float) -> None:
+    tokens = grouped(seed, n, spread=spread)
+    expected, closest_call = oracles.upgma(tokens.double().numpy(), tau)
+    assume(closest_call > 1e-6)
+    assert cluster(tokens, tau).tolist() == expected
+
+
+def test_parity_with_one_merge_at_a_time_on_more_tokens() -> None:
+    tokens = grouped(3, 48)
+    expected, closest_call = oracles.upgma(tokens.double().numpy(), 0.6)
+    assert closest_call > 1e-6
+    assert 5 < max(expected) < 40
+    assert cluster(tokens, 0.6).tolist() == expected
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize(
+    ("case", "tau"), [*(("one_shot_cat", tau) for tau in (0.3, 0.5, 0.6, 0.7, 0.8, 0.9)), ("one_shot_cat_518", 0.7)]
+)
+def test_parity_with_scikit_learn_on_real_features(shared: Path, case: str, tau: float) -> None:
+    with np.load(shared / "golden" / f"{case}.npz") as golden:
+        tokens = oracles.unit(golden["features"][-1].reshape(384, -1).T)
+    expected = AgglomerativeClustering(
+        metric="precomputed", linkage="average", distance_threshold=1 - tau, n_clusters=None
+    ).fit_predict(1 - tokens.astype(np.float64) @ tokens.astype(np.float64).T)
+    assert partition(cluster(torch.from_numpy(tokens.copy()), tau)) == partition(expected)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_permuting_patches_permutes_the_partition(seed: int) -> None:
+    tokens = grouped(seed, 200)
+    order = torch.randperm(200, generator=torch.Generator().manual_seed(seed))
+    labels = cluster(tokens, 0.6)
+    assert 5 < labels.max() < 150
+    assert partition(cluster(tokens[order], 0.6)) == partition(labels[order])
+
+
+def test_lower_tau_only_merges() -> None:
+    """Cutting one dendrogram at several heights gives nested partitions."""
+    tokens = grouped(0, 150)
+    fine = cluster(tokens, 0.9)
+    for tau in (0.7, 0.5, 0.2):
+        coarse = cluster(tokens, tau)
+        assert coarse.max() < fine.max()
+        assert all(len(coarse[fine == k].unique()) == 1 for k in fine.unique())
+        fine = coarse
+
+
+@pytest.mark.parametrize("block", [1, 300])
+def test_blocks_do_not_matter(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    tokens = grouped(0, 120)
+    whole = cluster(tokens, 0.6)
+    monkeypatch.setattr(module, "_BLOCK", block)
+    assert cluster(tokens, 0.6).equal(whole)
+
+
+def test_a_round_without_a_mutual_pair_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rounding may differ between a pair's two directions; here every cluster thinks the next one is the nearest."""
+
+    def ring(means: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.full((len(rows),), 0.9), (rows + 1) % len(means)
+
+    monkeypatch.setattr(module, "_nearest_other", ring)
+    assert cluster(grouped(0, 7), 0.8).tolist() == [0] * 7
+    assert cluster(grouped(0, 7), 0.9).tolist() == list(range(7))
+
+
+def test_input_is_left_alone() -> None:
+    tokens = grouped(0, 30)
+    before = tokens.clone()
+    cluster(tokens, 0.5)
+    assert tokens.equal(before)
+
+
+def test_cluster_means() -> None:
+    found = cluster_means(at(0, 90, 200, 90), torch.tensor([0, 0, 1, 0]))
+    expected = [[1 / math.sqrt(5), 2 / math.sqrt(5)], [math.cos(math.radians(200)), math.sin(math.radians(200))]]
+    torch.testing.assert_close(found, torch.tensor(expected))
+    tokens, labels = grouped(0, 40), torch.arange(40) % 7
+    np.testing.assert_allclose(
+        cluster_means(tokens, labels), oracles.means(tokens.double().numpy(), labels.tolist()), atol=1e-6
+    )

@@ -1,0 +1,307 @@
+"""The API as a user meets it: on scenes of coloured boxes, where the right answer is known, and on real pictures."""
+
+import gc
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from insid3 import INSID3, Concept, ConceptError, Config, ConfigError, ImageError, MaskError, Segmentation
+from insid3.images import Source
+from stubs import ColourEncoder, box_mask, colour_model, scene
+
+BOX = (16, 16, 48, 48)
+
+
+def iou(a: np.ndarray, b: np.ndarray) -> float:
+    return float((a & b).sum() / (a | b).sum())
+
+
+@pytest.fixture
+def model() -> INSID3:
+    return colour_model()
+
+
+@pytest.fixture
+def red(model: INSID3) -> Concept:
+    return model.concept(scene(BOX), box_mask(*BOX), name="red")
+
+
+def test_finds_the_box_elsewhere(model: INSID3, red: Concept) -> None:
+    found = model.segment(scene((0, 32, 32, 64)), red)
+    assert iou(found.mask, box_mask(0, 32, 32, 64)) > 0.9
+    assert found.reason is None
+    assert 0 < found.score <= 1
+    assert found.seed == found.clusters[2, 6]
+
+
+def test_result_has_the_targets_own_size(model: INSID3, red: Concept) -> None:
+    found = model.segment(scene((0, 0, 50, 60), size=(50, 120)), red)
+    assert found.mask.shape == found.heatmap.shape == (50, 120)
+    assert found.mask.dtype == bool
+    assert found.heatmap.dtype == np.float32
+    assert np.abs(found.heatmap).max() <= 1
+    assert found.heatmap[25, 30] > found.heatmap[25, 100]
+    assert found.clusters.shape == found.similarity.shape == (8, 8)
+    assert iou(found.mask, box_mask(0, 0, 50, 60, size=(50, 120))) > 0.9
+
+
+def test_absent_concept_gives_an_empty_mask_with_a_reason(model: INSID3, red: Concept) -> None:
+    found = model.segment(scene(), red)
+    assert not found.mask.any()
+    assert found.score == 0
+    assert found.seed is None
+    assert found.reason == "no patch resembles the concept more than its background"
+    assert found.clusters.max() >= 0  # clustered only now, because asked for
+
+
+def test_threshold_empties_the_mask_unless_the_seed_is_kept(red: Concept) -> None:
+    strict = colour_model(threshold=2.0).segment(scene(BOX), red)
+    assert not strict.mask.any()
+    assert re.fullmatch(r"no cluster scores above the threshold 2 \(the best: \d\.\d\d\)", str(strict.reason))
+    kept = colour_model(threshold=2.0, keep_seed=True).segment(scene(BOX), red)
+    assert iou(kept.mask, box_mask(*BOX)) > 0.9
+
+
+def test_a_mask_below_a_pixel_says_so(model: INSID3, red: Concept, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("insid3.pipeline.to_pixels", lambda patches, side, size: torch.zeros(size, dtype=torch.bool))
+    assert model.segment(scene(BOX), red).reason == "the marked patches are smaller than a pixel of the target"
+
+
+def test_noise_basis_is_another_subspace() -> None:
+    black, noise = colour_model(), colour_model(basis="noise")
+    bases = [m._basis(m.config) for m in (black, noise)]
+    for basis in bases:
+        assert torch.allclose(basis.T @ basis, torch.eye(2), atol=1e-5)
+    assert not torch.allclose(bases[0] @ bases[0].T, bases[1] @ bases[1].T, atol=1e-2)
+
+
+def test_noise_basis_is_the_same_every_time() -> None:
+    first, second = (colour_model(basis="noise") for _ in range(2))
+    assert torch.equal(first._basis(first.config), second._basis(second.config))
+
+
+def test_basis_is_encoded_once_and_in_float32(model: INSID3, red: Concept) -> None:
+    encoder = model.encoder
+    assert isinstance(encoder, ColourEncoder)
+    model.segment(scene(BOX), red)
+    calls = encoder.calls  # reference, target, basis
+    assert calls == 3
+    model.segment(scene(BOX), red)
+    assert encoder.calls == calls + 1
+
+
+def test_rank_zero_removes_nothing(red: Concept) -> None:
+    raw = colour_model(rank=0)
+    assert torch.allclose(raw._debias(red.tokens, raw.config), red.tokens, atol=1e-6)
+    assert raw.segment(scene(BOX), red).mask.any()
+
+
+def test_concepts_are_values(model: INSID3, red: Concept) -> None:
+    target = scene((0, 0, 32, 32), (40, 40, 64, 64))
+    before = red.digest
+    first = model.segment(target, red)
+    with pytest.raises(ImageError):
+        model.segment("missing.jpg", red)
+    assert np.array_equal(model.segment(target, red).mask, first.mask)
+    assert red.digest == before
+
+
+def test_what_a_model_keeps_of_a_concept_goes_with_it(model: INSID3) -> None:
+    model.segment(scene(BOX), model.concept(scene(BOX), box_mask(*BOX)))
+    gc.collect()
+    assert len(model._references) == 0
+
+
+def test_several_shots_and_the_majority(model: INSID3) -> None:
+    shots = [scene(BOX), scene((0, 0, 32, 64)), scene((32, 0, 64, 64))]
+    masks = [box_mask(*BOX), box_mask(0, 0, 32, 64), box_mask(32, 0, 64, 64)]
+    concept = model.concept(shots, masks)
+    assert concept.shots == 3
+    assert iou(model.segment(scene((8, 8, 40, 40)), concept).mask, box_mask(8, 8, 40, 40)) > 0.9
+
+
+def test_negatives_are_background(model: INSID3) -> None:
+    """The reference shows red only; a green picture, given as a negative, takes the green box out."""
+    target = scene((0, 0, 32, 64), colour=1)
+    mask = box_mask(0, 0, 64, 64)
+    open_minded = model.concept(scene((0, 0, 64, 64), colour=1), mask)
+    assert model.segment(target, open_minded).mask.any()
+    warned = model.concept(scene((0, 0, 64, 64)), mask, negatives=[scene((0, 0, 64, 64), colour=1)])
+    assert warned.negatives.shape == (64, 8)
+    assert not model.segment(target, warned).mask.any()
+
+
+@pytest.mark.parametrize("kind", ["path", "string", "PIL", "array", "grey"])
+def test_pictures_of_any_kind(model: INSID3, red: Concept, kind: str, tmp_path: Path) -> None:
+    array = scene((0, 32, 32, 64))
+    Image.fromarray(array).save(tmp_path / "a.png")
+    path = tmp_path / "a.png"
+    sources: dict[str, Source] = {
+        "path": path,
+        "string": str(path),
+        "PIL": Image.fromarray(array),
+        "array": array,
+        "grey": array[..., 0],
+    }
+    found = model.segment(sources[kind], red)
+    assert found.mask.shape == (64, 64)
+    if kind != "grey":
+        assert np.array_equal(found.mask, model.segment(array, red).mask)
+
+
+def test_save_load_gives_the_same_answer(model: INSID3, red: Concept, tmp_path: Path) -> None:
+    red.save(tmp_path / "red.insid3")
+    again = Concept.load(tmp_path / "red.insid3")
+    target = scene((0, 32, 32, 64))
+    assert np.array_equal(model.segment(target, again).mask, model.segment(target, red).mask)
+
+
+def test_concepts_of_other_models_are_refused(red: Concept) -> None:
+    with pytest.raises(ConceptError, match=r"'red' was made at size 32, this model works at 64: .*size=32 \(--size\)"):
+        colour_model(size=64).segment(scene(BOX), red)
+    model = colour_model()
+    model.encoder.name = "others"
+    with pytest.raises(ConceptError, match="made with backbone colours, this model has others"):
+        model.segment(scene(BOX), red)
+    model = colour_model()
+    model.encoder.weights_hash = "f" * 16
+    with pytest.raises(ConceptError, match=f"weights {'0' * 16} of colours, this model has {'f' * 16}"):
+        model.segment(scene(BOX), red)
+    with pytest.raises(ConceptError, match="this model has f"):
+        model.match(scene(BOX), red, [[1, 1]])
+
+
+@pytest.mark.parametrize(
+    ("images", "masks", "error", "message"),
+    [
+        ([], [], ConceptError, "needs at least one picture"),
+        ([scene(BOX)], [], ConceptError, "one mask for each of 1 pictures, got 0"),
+        ([scene(BOX)] * 2, box_mask(*BOX), ConceptError, "one mask for each of 2 pictures, got 1"),
+        (scene(BOX), np.zeros((64, 64)), MaskError, "is empty: mark at least one pixel"),
+        (scene(BOX), np.ones((64, 32)), MaskError, "32 x 64 pixels but its picture is 64 x 64"),
+        ("nowhere.png", box_mask(*BOX), ImageError, "nowhere.png: no such file"),
+    ],
+)
+def test_bad_references(model: INSID3, images: object, masks: object, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        model.concept(images, masks)  # type: ignore[arg-type]
+
+
+def test_label_chooses_among_values(model: INSID3) -> None:
+    labels = np.zeros((64, 64), np.uint8)
+    labels[:32], labels[32:, 32:] = 3, 7
+    with pytest.raises(MaskError, match="has the values 0, 3, 7"):
+        model.concept(scene(BOX), labels)
+    assert model.concept(scene(BOX), labels, label=7).masks[0].sum() == 32 * 32
+
+
+def test_segment_needs_masks(model: INSID3) -> None:
+    with pytest.raises(ConceptError, match="'concept' has no masks"):
+        model.segment(scene(BOX), model.concept(scene(BOX)))
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"size": 30}, "size 30 is not a multiple of the patch size 4 of colours: use 28 or 32"),
+        ({"size": 3}, "patch size 4 of colours: use 4"),
+        ({"rank": 8}, "rank 8 leaves nothing of colours's 8 channels at 64 patches: use less than 8"),
+        ({"size": 8, "rank": 4}, "at 4 patches: use less than 4"),
+    ],
+)
+def test_settings_that_do_not_fit(config: dict[str, int], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        INSID3(ColourEncoder(), Config(size=32, rank=2, tau=0.9).but(**config))
+
+
+def test_typo_fails_before_the_weights_are_read() -> None:
+    with pytest.raises(ConfigError, match="did you mean 'threshold'"):
+        INSID3.from_pretrained("dinov3-vitl16", weights="nowhere.pth", treshold=0.1)
+
+
+def test_segment_many_reports_and_goes_on(model: INSID3, red: Concept) -> None:
+    targets: list[Source] = [scene(BOX), "missing.jpg", scene()]
+    seen: list[int] = []
+    results = list(model.segment_many(targets, red, progress=lambda done, target: seen.append(done), errors="return"))
+    assert seen == [1, 2, 3]
+    assert isinstance(results[1], ImageError)
+    good = [result for result in results if isinstance(result, Segmentation)]
+    assert [result.mask.any() for result in good] == [True, False]
+    with pytest.raises(ImageError, match=r"missing\.jpg: no such file"):
+        list(model.segment_many(targets, red))
+    with pytest.raises(ConfigError, match="errors must be 'raise' or 'return'"):
+        next(model.segment_many(targets, red, errors="ignore"))
+
+
+def test_match_follows_a_corner(model: INSID3) -> None:
+    reference, target = scene((0, 0, 24, 24)), scene((40, 40, 64, 64), size=(64, 128))
+    found = model.match(target, model.concept(reference), [[8, 8]], debias=False)
+    assert found.xy.shape == (1, 2)
+    assert found.maps.shape == (1, 8, 8)
+    assert len(found) == 1
+    assert found.similarity[0] > 0.99
+    assert found.maps[0].max() == found.similarity[0]
+
+
+def test_match_uses_masked_concepts_too(model: INSID3, red: Concept) -> None:
+    assert model.match(scene(BOX), red, [[20, 20]]).xy.shape == (1, 2)
+    assert len(model.match(scene(BOX), red, np.zeros((0, 2)))) == 0
+
+
+@pytest.mark.parametrize(
+    ("points", "message"),
+    [
+        ([[1, 2, 3]], r"shape \(p, 2\)"),
+        ([1, 2], r"shape \(p, 2\)"),
+        ([[1, np.nan]], "finite"),
+        ([[65, 2]], r"\(65, 2\) lies outside the reference picture of 64 x 64"),
+        ([[-1, 2]], "lies outside"),
+    ],
+)
+def test_bad_points(model: INSID3, red: Concept, points: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        model.match(scene(BOX), red, points)  # type: ignore[arg-type]
+
+
+def test_match_needs_one_picture(model: INSID3) -> None:
+    with pytest.raises(ConceptError, match="exactly one picture, 'concept' has 2"):
+        model.match(scene(BOX), model.concept([scene(BOX)] * 2), [[1, 1]])
+
+
+def test_matching_has_its_own_size_and_rank() -> None:
+    base = Config(size=32, rank=2, tau=0.9)
+    model = INSID3(ColourEncoder(), base, base.but(size=64, rank=1))
+    plain, masked = model.concept(scene(BOX)), model.concept(scene(BOX), box_mask(*BOX))
+    assert (plain.size, masked.size) == (64, 32)
+    assert model.match(scene(BOX), plain, [[20, 20]]).maps.shape == (1, 16, 16)
+    assert model.match(scene(BOX), masked, [[20, 20]]).maps.shape == (1, 8, 8)
+    assert list(model._references[plain]) == [("black", 1)]
+
+
+def test_real_pictures(model280: INSID3, pictures: dict[str, Path]) -> None:
+    """The demo's job at 280 px: both other cheetahs are found, by centre and by extent."""
+    from insid3.annotations import from_labelme
+
+    polygon = Path(__file__).parent.parent / "examples" / "cheetah1.json"
+    _, mask = from_labelme(polygon, picture=pictures["cheetah1"])
+    cheetah = model280.concept(pictures["cheetah1"], mask, name="cheetah")
+    own = model280.segment(pictures["cheetah1"], cheetah)
+    assert iou(own.mask, mask) > 0.85
+    runner = model280.segment(pictures["cheetah"], cheetah)  # 502 x 343, small in the middle
+    assert runner.mask[140:210, 180:330].mean() > 0.5
+    assert runner.mask[:80].mean() < 0.02
+    assert runner.mask[260:].mean() < 0.02
+    cub = model280.segment(pictures["cheetah2"], cheetah)
+    assert cub.mask[250:700, 150:650].mean() > 0.9
+    assert 0 < runner.score < 1
+
+
+def test_match_finds_itself(model280: INSID3, pictures: dict[str, Path]) -> None:
+    points = [[91, 91], [160, 92], [121, 142]]  # eyes and nose
+    found = model280.match(pictures["cheetah1"], model280.concept(pictures["cheetah1"]), points)
+    assert np.abs(found.xy - points).max() < 14 * 256 / 280 * 1.5
+    assert found.similarity.min() > 0.999
