@@ -1,0 +1,41 @@
+# `make demo` and `make test` do everything on a fresh machine; the rest is for contributors.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: setup demo test test-long parity lint types format bench clean
+
+setup: .venv/.installed
+
+.venv/.installed: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet -e '.[all]'
+	touch $@
+
+demo: setup            ## one cheetah as the example, five pictures, results in demo/
+	$(BIN)/python examples/demo.py
+
+test: setup            ## everything but the long tests
+	$(BIN)/python -m pytest -m "not long"
+
+test-long: setup       ## fuzzing, kills, the large parity run
+	$(BIN)/python -m pytest -m long
+
+parity: setup          ## against the published implementation; fails without its golden data
+	INSID3_REQUIRE_SHARED=1 $(BIN)/python -m pytest -m parity
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup
+	$(BIN)/mypy
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: setup           ## what a mask's score is worth, on the dev episodes
+	$(BIN)/python benchmarks/score.py
+
+clean:
+	rm -rf .venv demo

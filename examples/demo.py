@@ -1,0 +1,58 @@
+"""`make demo`: one example, a cheetah, marked in pictures that the program has never seen.
+
+The pictures come out of the installed gradio wheel; the example's mask is the polygon in cheetah1.json (labelme).
+"""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+from PIL import Image
+
+from insid3 import INSID3
+from insid3.annotations import from_labelme
+from insid3.batch.writers import write_mask, write_overlay
+from insid3.draw import overlay, sheet
+from insid3.images import read_image
+
+HERE = Path(__file__).parent
+OUT = HERE.parent / "demo"
+
+
+def demo_pictures() -> list[Path]:
+    found = find_spec("gradio")
+    if found is None or not found.submodule_search_locations:
+        raise SystemExit('the demo pictures are in the gradio package: pip install -e ".[all]"')
+    gradio = Path(found.submodule_search_locations[0])
+    images = gradio / "media_assets" / "images"
+    return [
+        images / "cheetah1.jpg",
+        images / "cheetah.jpg",
+        gradio / "test_data" / "cheetah2.jpg",
+        images / "lion.jpg",
+        images / "tower.jpg",
+    ]
+
+
+def main() -> None:
+    targets = demo_pictures()
+    _, mask = from_labelme(HERE / "cheetah1.json", picture=targets[0])
+
+    model = INSID3.from_pretrained()
+    cheetah = model.concept(targets[0], mask, name="cheetah")
+
+    cells = [overlay(read_image(targets[0]), mask, colour=(0, 158, 115))]
+    captions = ["the example (mask drawn by hand)"]
+    for path in targets:
+        found = model.segment(path, cheetah)
+        picture = read_image(path)
+        write_mask(OUT / f"{path.stem}.png", found.mask)
+        write_overlay(OUT / f"{path.stem}_overlay.jpg", picture, found.mask)
+        cells.append(overlay(picture, found.mask))
+        captions.append(f"{path.name}   score {found.score:.2f}")
+        print(f"{path.name:14} score {found.score:.2f}   {found.reason or f'{found.mask.mean():.0%} of the picture'}")
+    Image.fromarray(sheet(cells, captions)).save(OUT / "sheet.png")
+    print(f"masks, overlays and sheet.png are in {OUT}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Many targets: find them, run them, write what came out."""

@@ -1,0 +1,190 @@
+"""One concept over many targets; results appear one by one and a second run continues."""
+
+import errno
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import insid3
+from insid3.batch.sources import Target
+from insid3.batch.writers import write_mask, write_overlay
+from insid3.concept import Concept
+from insid3.errors import ImageError, OutputError
+from insid3.images import read_image
+from insid3.pipeline import INSID3
+from insid3.storage import write_atomically
+
+
+@dataclass(frozen=True)
+class Result:
+    """One line of results.jsonl. Paths: `target` as it was given, `mask` relative to the output folder.
+
+    Attributes:
+        area: pixels of the mask.
+        seconds: reading, marking and writing.
+        error: why there is no mask; None where there is one.
+    """
+
+    target: str
+    mask: str | None = None
+    score: float | None = None
+    area: int | None = None
+    reason: str | None = None
+    seconds: float = 0.0
+    error: str | None = None
+
+
+class Run:
+    """An output folder: the settings it was made with, what is done, and what is still to do."""
+
+    def __init__(
+        self,
+        model: INSID3,
+        concept: Concept,
+        targets: Sequence[Target],
+        output: Path,
+        *,
+        overlays: bool = True,
+        overwrite: bool = False,
+    ) -> None:
+        """Check the folder before anything runs.
+
+        Raises:
+            OutputError: it holds results of other settings, another concept, or files of somebody else.
+        """
+        self.model, self.concept, self.output, self.overlays = model, concept, output, overlays
+        self._settings_file, self._results_file = output / "run.json", output / "results.jsonl"
+        settings = {
+            "insid3": insid3.__version__,
+            "concept": {"name": concept.name, "digest": concept.digest, "sources": concept.sources},
+            "backbone": model.encoder.name,
+            "weights_hash": model.encoder.weights_hash,
+            "dtype": str(getattr(model.encoder, "dtype", "")).removeprefix("torch."),
+            "config": model.config.as_dict(),
+        }
+        if overwrite:
+            self._results_file.unlink(missing_ok=True)
+        else:
+            self._refuse_other(settings, targets)
+        done = {} if overwrite else self._done()
+        self.todo = [target for target in targets if str(target.path) not in done or not self._whole(target)]
+        self.done_before = len(targets) - len(self.todo)
+        _writing(
+            lambda: write_atomically(self._settings_file, lambda file: file.write_text(json.dumps(settings, indent=1)))
+        )
+
+    def __iter__(self) -> Iterator[Result]:
+        """Work through `todo`, yielding each result after its files and its line are on disk.
+
+        Raises:
+            OutputError: the folder cannot be written to; what is done is kept.
+        """
+        for target in self.todo:
+            result = self._one(target)
+            _writing(partial(self._append, json.dumps(asdict(result)) + "\n"))
+            yield result
+
+    def _one(self, target: Target) -> Result:
+        start = time.perf_counter()
+        try:
+            picture = read_image(target.path, self.model.config.max_pixels)
+        except ImageError as error:
+            return Result(str(target.path), error=str(error), seconds=round(time.perf_counter() - start, 3))
+        found = self.model.segment(picture, self.concept)
+        mask, overlay = self._files(target)
+        _writing(lambda: write_mask(mask, found.mask))
+        if self.overlays:
+            _writing(lambda: write_overlay(overlay, picture, found.mask))
+        return Result(
+            target=str(target.path),
+            mask=mask.relative_to(self.output).as_posix(),
+            score=round(found.score, 4),
+            area=int(found.mask.sum()),
+            reason=found.reason,
+            seconds=round(time.perf_counter() - start, 3),
+        )
+
+    def _files(self, target: Target) -> tuple[Path, Path]:
+        return self.output / f"{target.name}.png", self.output / f"{target.name}_overlay.jpg"
+
+    def _whole(self, target: Target) -> bool:
+        mask, overlay = self._files(target)
+        return mask.exists() and (overlay.exists() or not self.overlays)
+
+    def _append(self, line: str) -> None:
+        with self._results_file.open("a", encoding="utf-8") as file:
+            file.write(line)
+
+    def _lines(self) -> list[dict[str, Any]]:
+        """What results.jsonl holds; a last line that was cut off is removed."""
+        if not self._results_file.exists():
+            return []
+        text = self._results_file.read_text(encoding="utf-8")
+        whole = text[: text.rfind("\n") + 1]
+        if whole != text:
+            write_atomically(self._results_file, lambda file: file.write_text(whole, encoding="utf-8"))
+        try:
+            return [json.loads(line) for line in whole.splitlines()]
+        except ValueError as error:
+            raise OutputError(f"{self._results_file} is damaged: use --overwrite or another output folder") from error
+
+    def _done(self) -> set[str]:
+        """Targets whose last line is a success."""
+        last = {line["target"]: line["error"] is None for line in self._lines()}
+        return {target for target, success in last.items() if success}
+
+    def _refuse_other(self, settings: dict[str, Any], targets: Sequence[Target]) -> None:
+        if not self._settings_file.exists():
+            taken = [file for target in targets for file in self._files(target) if file.exists()]
+            if taken:
+                raise OutputError(
+                    f"{taken[0]} exists and is not from insid3: use another output folder, or --overwrite to replace it"
+                )
+            return
+        try:
+            theirs = json.loads(self._settings_file.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise OutputError(f"{self._settings_file} is damaged: use --overwrite or another output folder") from error
+        different = [
+            key
+            for key, value in _flat(settings).items()
+            if key not in ("insid3", "concept.name", "concept.sources", "config.max_pixels")
+            and _flat(theirs).get(key) != value
+        ]
+        if different:
+            what = ", ".join(f"{key} {_flat(theirs).get(key)} not {_flat(settings)[key]}" for key in different)
+            raise OutputError(
+                f"{self.output} holds results of another run ({what}): use another output folder, or --overwrite"
+            )
+        owners = {line["mask"]: line["target"] for line in self._lines() if line["mask"]}
+        for target in targets:
+            mask = f"{target.name}.png"
+            if mask in owners and Path(owners[mask]).resolve() != target.path.resolve():
+                raise OutputError(
+                    f"{self.output / mask} holds the result of {owners[mask]}, {target.path} would replace it: "
+                    "use another output folder, or --overwrite"
+                )
+
+
+def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat
+
+
+def _writing(write: Callable[[], object]) -> None:
+    """Say what to do about a full disk or a folder that may not be written to."""
+    try:
+        write()
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise OutputError(
+                f"the disk is full ({error.filename or 'output folder'}): free some space and run the same command "
+                "again, it continues where it stopped"
+            ) from error
+        raise OutputError(f"cannot write results: {error}") from error

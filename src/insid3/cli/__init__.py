@@ -1,0 +1,59 @@
+"""The command line: argument parsing only. Torch is imported by the commands that need it, never for help."""
+
+import sys
+from importlib import import_module
+from typing import Annotated
+
+import typer
+
+from insid3 import __version__
+from insid3.errors import Insid3Error
+
+COMMANDS = ("segment", "match", "concept", "information")  # modules, in the order of the help
+
+app = typer.Typer(
+    name="insid3",
+    help="Mark a concept in any picture from one example, without training (INSID3, CVPR 2026).",
+    epilog="""[bold]Examples[/bold]
+
+    insid3 segment --reference cat.jpg --mask cat_mask.png photos/ -o out/
+
+    insid3 concept --reference cat.jpg --mask cat_mask.png -o cat.insid3
+
+    insid3 segment --concept cat.insid3 one.jpg two.jpg -o out/
+
+    insid3 match --reference boat.jpg --points "417,180 300,220" target.jpg -o plot.jpg
+
+    "insid3 COMMAND --help" tells everything, with defaults.
+    """,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"insid3 {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Entry point: expected errors become one line on stderr and exit status 2."""
+    for commands in COMMANDS:
+        import_module(f"insid3.cli.{commands}")
+    try:
+        app()
+    except Insid3Error as error:
+        typer.echo(f"insid3: {error}", err=True)
+        sys.exit(2)

@@ -1,0 +1,54 @@
+"""insid3 concept."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from insid3.cli import app
+from insid3.cli.options import (
+    Category,
+    CocoFile,
+    CocoImage,
+    LabelOption,
+    Masks,
+    Model,
+    Name,
+    Negatives,
+    References,
+    make_concept,
+    with_model,
+)
+
+
+@app.command()
+@with_model
+def concept(
+    output: Annotated[Path, typer.Option("--output", "-o", help="File to write, *.insid3.", show_default=False)],
+    model: Model,
+    reference: References = None,
+    mask: Masks = None,
+    label: LabelOption = None,
+    from_coco: CocoFile = None,
+    image: CocoImage = None,
+    category: Category = None,
+    negative: Negatives = None,
+    name: Name = None,
+) -> None:
+    """Encode an example once and keep it as a file.
+
+    insid3 concept --reference cat.jpg --mask cat_mask.png -o cat.insid3
+    insid3 segment --concept cat.insid3 photos/ -o out/
+    """
+    from insid3.errors import OutputError
+
+    loaded = model.load()
+    made = make_concept(loaded, reference, mask, None, label, from_coco, image, category, negative, name or output.stem)
+    try:
+        made.save(output)
+    except OSError as error:
+        raise OutputError(f"cannot write {output}: {error}") from error
+    if not model.quiet:
+        typer.echo(
+            f"{output}: concept {made.name!r}, {made.shots} shot(s), {made.backbone} at {made.size} px", err=True
+        )

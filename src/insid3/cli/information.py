@@ -1,0 +1,123 @@
+"""insid3 backbones, cache, doctor: what there is."""
+
+import importlib.metadata
+import os
+import platform
+import shutil
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from insid3 import __version__
+from insid3.backbones.registry import REGISTRY
+from insid3.cli import app
+from insid3.storage import cache_dir
+
+cache_app = typer.Typer(no_args_is_help=True, help="The folder of converted weights.")
+app.add_typer(cache_app, name="cache")
+
+
+@app.command()
+def backbones() -> None:
+    """List the encoders: size, licence, settings, and whether their weights are on this machine."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for heading in ("name", "parameters", "patch", "size", "rank", "tau", "weights", "licence", "settings"):
+        table.add_column(
+            heading, justify="right" if heading in ("parameters", "patch", "size", "rank", "tau") else "left"
+        )
+    for backbone in REGISTRY.values():
+        settings = backbone.defaults
+        assert settings is not None
+        facts = f"{backbone.parameters:g} M", backbone.patch_size, settings.size, settings.rank, settings.tau
+        here = "here" if weights_here(backbone.name) else "not here"
+        table.add_row(backbone.name, *map(str, facts), here, backbone.licence, settings.origin)
+    Console(width=None if Console().is_terminal else 160).print(table)
+    typer.echo(
+        "\ndinov2-vits14 comes with the extra 'embedded' and works offline; it is a stand-in, not the paper's model.\n"
+        "dinov3-* are downloaded at first use or read from --weights FILE; dinov3-vitl16 is the paper's.\n"
+        "timm:NAME takes any other patch-token ViT of timm, uncalibrated."
+    )
+
+
+@app.command()
+def doctor() -> None:
+    """Check this installation: device, engine, weights, extras."""
+    import timm
+    import torch
+
+    from insid3.backbones.timm_vit import resolve
+
+    device, dtype = resolve("auto", "auto")
+    folder = cache_dir()
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    rows = {
+        "insid3": f"{__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}",
+        "engine": f"torch {torch.__version__}, timm {timm.__version__}",
+        "device": f"{device} ({torch.get_num_threads()} threads), computing in {str(dtype).removeprefix('torch.')}",
+        "cache": f"{folder} ({'writable' if os.access(existing, os.W_OK) else 'NOT writable: set INSID3_CACHE'})",
+        "weights": ", ".join(name for name in REGISTRY if weights_here(name)) or "none here: see 'insid3 backbones'",
+    }
+    for extra, missing in extras().items():
+        rows[f"extra {extra}"] = (
+            f'missing {", ".join(missing)}: pip install "insid3[{extra}]"' if missing else "installed"
+        )
+    for name, value in rows.items():
+        typer.echo(f"{name:16}{value}")
+
+
+@cache_app.command()
+def info() -> None:
+    """Show the cache folder and what is in it."""
+    folder = cache_dir()
+    files = sorted(path for path in folder.rglob("*") if path.is_file()) if folder.exists() else []
+    typer.echo(f"{folder}: {len(files)} files, {sum(path.stat().st_size for path in files) / 2**20:.1f} MiB")
+    for path in files:
+        typer.echo(f"{path.stat().st_size / 2**20:10.1f} MiB  {path.relative_to(folder)}")
+    typer.echo("Downloads from the hub are kept by huggingface_hub: see 'hf cache'.")
+
+
+@cache_app.command()
+def clear(yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False) -> None:
+    """Delete the converted weights; they are made again when needed."""
+    folder = cache_dir() / "weights"
+    if not folder.exists():
+        typer.echo(f"nothing in {folder}")
+        return
+    if not yes:
+        typer.confirm(f"delete {folder}?", abort=True)
+    shutil.rmtree(folder)
+    typer.echo(f"deleted {folder}")
+
+
+def weights_here(name: str) -> bool:
+    """Whether the backbone can be loaded without a download."""
+    from insid3.backbones import embedded, timm_vit
+    from insid3.errors import MissingExtraError
+
+    if REGISTRY[name].source != "embedded":
+        return timm_vit.is_cached(REGISTRY[name])
+    try:
+        return embedded.cached_file().exists() or embedded.wheel_file().exists()
+    except MissingExtraError:
+        return False
+
+
+def extras() -> dict[str, list[str]]:
+    """What each extra needs and is not installed, from the package's own metadata."""
+    from packaging.requirements import Requirement
+
+    wanted = [Requirement(line) for line in importlib.metadata.requires("insid3") or []]
+    result: dict[str, list[str]] = {}
+    for extra in importlib.metadata.metadata("insid3").get_all("Provides-Extra") or []:
+        if extra == "all":
+            continue
+        result[extra] = []
+        for requirement in wanted:
+            if requirement.marker and requirement.marker.evaluate({"extra": extra}) and requirement.name != "insid3":
+                try:
+                    importlib.metadata.version(requirement.name)
+                except importlib.metadata.PackageNotFoundError:
+                    result[extra].append(requirement.name)
+    return result

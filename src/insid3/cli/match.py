@@ -1,0 +1,68 @@
+"""insid3 match."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from insid3.cli import app
+from insid3.cli.options import Model, with_model
+
+
+@app.command()
+@with_model
+def match(
+    target: Annotated[Path, typer.Argument(help="Picture in which to find the points.", show_default=False)],
+    reference: Annotated[
+        Path, typer.Option("--reference", "-r", help="Picture in which the points are known.", show_default=False)
+    ],
+    points: Annotated[
+        str,
+        typer.Option("--points", "-p", help="Points in the reference: 'x,y x,y ...', in pixels.", show_default=False),
+    ],
+    model: Model,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Also draw the matches into this picture.")
+    ] = None,
+    debias: Annotated[
+        bool, typer.Option("--debias/--no-debias", help="Match debiased tokens (the paper's) or raw ones.")
+    ] = True,
+) -> None:
+    """Find points of one picture in another. Prints JSON: the points, where they are, how similar.
+
+    insid3 match --reference boat.jpg --points "417,180 300,220" target.jpg -o plot.jpg
+    """
+    from insid3.errors import ConfigError, OutputError
+
+    try:
+        known = [[float(number) for number in pair.split(",")] for pair in points.split()]
+        if not known or any(len(pair) != 2 for pair in known):
+            raise ValueError
+    except ValueError:
+        raise ConfigError(f"--points must look like '417,180 300,220', got {points!r}") from None
+    loaded = model.load()
+    try:
+        found = loaded.match(target, loaded.concept(reference), known, debias=debias)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    if output is not None:
+        import numpy as np
+        from PIL import Image
+
+        from insid3.draw import matches
+        from insid3.images import read_image
+        from insid3.storage import write_atomically
+
+        plot = Image.fromarray(matches(read_image(reference), read_image(target), np.array(known), found.xy))
+        try:
+            write_atomically(output, lambda file: plot.save(file))
+        except (OSError, ValueError) as error:
+            raise OutputError(f"cannot write {output}: {error}") from error
+    rows = [
+        {"point": point, "x": round(float(x), 2), "y": round(float(y), 2), "similarity": round(float(similarity), 4)}
+        for point, (x, y), similarity in zip(known, found.xy, found.similarity, strict=True)
+    ]
+    lines = ",\n  ".join(map(json.dumps, rows))  # one match a line
+    names = json.dumps({"reference": str(reference), "target": str(target)}).removesuffix("}")
+    typer.echo(f'{names}, "matches": [\n  {lines}\n]}}')

@@ -1,0 +1,208 @@
+"""Options that several commands share."""
+
+import inspect
+import os
+import warnings
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from insid3.config import Basis, Config
+from insid3.errors import ConceptError, ConfigError
+
+if TYPE_CHECKING:
+    from insid3.concept import Concept
+    from insid3.pipeline import INSID3
+
+_SETTINGS: dict[str, tuple[Any, str]] = {
+    "size": (int, "Side in pixels of the square that the encoder sees; a multiple of the patch size."),
+    "rank": (int, "Dimensions of the positional subspace that debiasing removes; 0 removes nothing."),
+    "tau": (float, "Clusters merge while their mean similarity is above this."),
+    "threshold": (float, "Clusters that score above this belong to the mask."),
+    "basis": (Basis, "Picture that shows the positional subspace: black (published code) or noise (paper)."),
+    "keep_seed": (bool, "The seed cluster always stays in the mask (paper); the published code may drop it."),
+    "max_pixels": (int, "Refuse pictures with more pixels than this."),
+}
+
+
+def _setting(name: str) -> inspect.Parameter:
+    kind, text = _SETTINGS[name]
+    default = next(field.default for field in fields(Config) if field.name == name)
+    shown = "the backbone's" if name in ("size", "rank", "tau", "threshold") else str(default)
+    flag = f"--{name.replace('_', '-')}" + (f"/--no-{name.replace('_', '-')}" if kind is bool else "")
+    option = typer.Option(flag, help=text, show_default=shown, rich_help_panel="Settings of the method")
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]
+    )
+
+
+def _model_option(name: str, kind: Any, default: Any, text: str, *flags: str) -> inspect.Parameter:
+    option = typer.Option(*(flags or (f"--{name}",)), help=text, rich_help_panel="Model")
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option])
+
+
+_MODEL = [
+    _model_option("backbone", str, "dinov2-vits14", "Name from 'insid3 backbones'; dinov3-vitl16 is the paper's."),
+    _model_option("weights", Path | None, None, "Weights file (.pth, .safetensors) instead of the hub."),
+    _model_option("device", str, "auto", "auto, cpu, cuda, cuda:1, mps."),
+    _model_option("dtype", str, "auto", "auto (float32 on CPUs), float32, bfloat16, float16."),
+    _model_option("threads", int | None, None, "CPU threads; all cores if not given."),
+    *(_setting(field.name) for field in fields(Config)),
+    _model_option("quiet", bool, False, "Errors only.", "--quiet", "-q"),
+    _model_option("verbose", bool, False, "One line for every target, and Python warnings.", "--verbose", "-v"),
+]
+
+
+class Model:
+    """What the options say about the model; loading waits until `load`."""
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        self.quiet, self.verbose = options.pop("quiet"), options.pop("verbose")
+        if self.quiet and self.verbose:
+            raise ConfigError("--quiet and --verbose exclude each other")
+        self._threads = options.pop("threads")
+        if self._threads is not None and self._threads < 1:
+            raise ConfigError(f"--threads must be 1 or more, got {self._threads}")
+        self._options = options
+
+    def load(self) -> "INSID3":
+        from insid3.backbones import find
+        from insid3.pipeline import INSID3
+
+        found = find(self._options["backbone"])
+        if found.defaults is not None:
+            found.defaults.configs(
+                **{name: self._options[name] for name in _SETTINGS}
+            )  # a typo need not wait for torch
+        if self._threads:
+            import torch
+
+            torch.set_num_threads(self._threads)
+        if not self.verbose:
+            warnings.formatwarning = lambda message, *_: f"insid3: {message}\n"
+        return INSID3.from_pretrained(**self._options)
+
+
+def with_model(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command all options of a model; it receives them as `model`."""
+
+    def wrapper(**options: Any) -> None:
+        mine = {parameter.name: options.pop(parameter.name) for parameter in _MODEL}
+        command(**options, model=Model(mine))
+
+    own = [p for p in inspect.signature(command).parameters.values() if p.name != "model"]
+    parameters = [*(p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own), *_MODEL]
+    wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    wrapper.__annotations__ = {p.name: p.annotation for p in parameters}
+    wrapper.__name__, wrapper.__doc__ = command.__name__, command.__doc__
+    return wrapper
+
+
+_PANEL = "The example"
+References = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--reference", "-r", help="Picture that shows the concept; repeat for more shots.", rich_help_panel=_PANEL
+    ),
+]
+Masks = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--mask",
+        "-m",
+        help="Its mask: a picture, or a labelme .json file; as many as references.",
+        rich_help_panel=_PANEL,
+    ),
+]
+ConceptFile = Annotated[
+    Path | None, typer.Option("--concept", "-c", help="A .insid3 file instead of pictures.", rich_help_panel=_PANEL)
+]
+LabelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--label",
+        help="Value of the concept in masks with several values; 'any' for all above 0.",
+        rich_help_panel=_PANEL,
+    ),
+]
+CocoFile = Annotated[
+    Path | None,
+    typer.Option("--from-coco", help="Take the example from a COCO instances file.", rich_help_panel=_PANEL),
+]
+CocoImage = Annotated[str | None, typer.Option("--image", help="Its image: id or file name.", rich_help_panel=_PANEL)]
+Category = Annotated[
+    str | None, typer.Option("--category", help="Its category, or the label of a labelme file.", rich_help_panel=_PANEL)
+]
+Negatives = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--negative",
+        help="Picture without the concept: more background to compare with; repeatable.",
+        rich_help_panel=_PANEL,
+    ),
+]
+Name = Annotated[str | None, typer.Option("--name", help="What to call the concept.", rich_help_panel=_PANEL)]
+
+
+def make_concept(
+    model: "INSID3",
+    references: list[Path] | None,
+    masks: list[Path] | None,
+    file: Path | None,
+    label: str | None,
+    from_coco: Path | None,
+    image: str | None,
+    category: str | None,
+    negatives: list[Path] | None,
+    name: str | None,
+) -> "Concept":
+    """The concept that the options of "The example" describe.
+
+    Raises:
+        ConceptError: options that contradict each other, and all that `INSID3.concept` raises.
+    """
+    from insid3 import annotations
+    from insid3.concept import Concept
+
+    if file is not None:
+        if references or masks or from_coco:
+            raise ConceptError("--concept already holds the example: leave out --reference, --mask and --from-coco")
+        return Concept.load(file)
+    pictures: list[Any] = list(references or [])
+    drawn: list[Any] = list(masks or [])
+    if from_coco is not None:
+        if image is None or masks or len(pictures) > 1:
+            raise ConceptError("--from-coco goes with --image, --category and at most one --reference")
+        pair = annotations.from_coco(from_coco, image, category, pictures[0] if pictures else None)
+        pictures, drawn = [pair[0]], [pair[1]]
+    in_files = [isinstance(mask, Path) and mask.suffix.lower() == ".json" for mask in drawn]
+    if not pictures and drawn and all(in_files):
+        pictures = [None] * len(drawn)  # the files name them
+    if not pictures:
+        raise ConceptError("no example: give --reference IMG --mask IMG, --from-coco FILE, or --concept FILE")
+    if len(pictures) != len(drawn):
+        raise ConceptError(f"every --reference needs its --mask: got {len(pictures)} and {len(drawn)}")
+    for i, in_file in enumerate(in_files):
+        if in_file:
+            pictures[i], drawn[i] = annotations.from_labelme(drawn[i], category, pictures[i])
+    if label is not None and label != "any" and not label.lstrip("-").isdigit():
+        raise ConceptError(f"--label must be a whole number or 'any', got {label!r}")
+    return model.concept(
+        pictures,
+        drawn,
+        name=name or category or "concept",
+        negatives=negatives or [],
+        label=label if label in (None, "any") else int(label),  # type: ignore[arg-type]
+    )
+
+
+def check_writable(folder: Path) -> None:
+    """Fail before hours of work if results cannot be written."""
+    existing = folder
+    while not existing.exists():
+        existing = existing.parent
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        raise ConfigError(f"cannot write to {folder}: {existing} is not a folder that you may write to")

@@ -1,0 +1,124 @@
+"""Pictures to look at: overlays, heat maps, match plots, contact sheets."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+from PIL import Image, ImageDraw, ImageFont
+
+Colour = tuple[int, int, int]
+Picture = UInt8[np.ndarray, "H W 3"]
+
+MAGENTA: Colour = (230, 0, 140)
+# Distinct on photographs and for colour-blind eyes (after Okabe and Ito).
+PALETTE: tuple[Colour, ...] = (
+    (230, 159, 0),
+    (86, 180, 233),
+    (0, 158, 115),
+    (240, 228, 66),
+    (0, 114, 178),
+    (213, 94, 0),
+    (204, 121, 167),
+)
+_SHEET = (24, 24, 27)
+_WARM, _COLD = np.array([214, 39, 40], np.float32), np.array([31, 119, 180], np.float32)
+
+
+def overlay(
+    picture: UInt8[np.ndarray, "H W 3"],
+    mask: Bool[np.ndarray, "H W"],
+    colour: Colour = MAGENTA,
+    opacity: float = 0.4,
+    longest: int = 1600,
+) -> UInt8[np.ndarray, "H2 W2 3"]:
+    """The mask as a tint with a white-rimmed outline, the rest a little darker.
+
+    Args:
+        opacity: of the tint, in [0, 1].
+        longest: pixels of the longer side at the most; larger pictures are shown smaller.
+    """
+    image, marked = Image.fromarray(picture), Image.fromarray(mask.astype(np.uint8) * 255)
+    scale = longest / max(image.size)
+    if scale < 1:
+        size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+        image, marked = image.resize(size, Image.Resampling.BILINEAR), marked.resize(size, Image.Resampling.BILINEAR)
+    inside = np.asarray(marked) > 127
+    shown = np.asarray(image, dtype=np.float32)
+    shown = np.where(inside[..., None], shown * (1 - opacity) + np.array(colour, np.float32) * opacity, shown * 0.75)
+    width = max(1, round(max(image.size) / 400))
+    shown[_dilate(inside, 2 * width) & ~inside] = 255
+    shown[_dilate(inside, width) & ~inside] = colour
+    return shown.round().astype(np.uint8)
+
+
+def heat(
+    picture: UInt8[np.ndarray, "H W 3"], heatmap: Float[np.ndarray, "H W"], opacity: float = 0.6
+) -> UInt8[np.ndarray, "H W 3"]:
+    """Similarity in [-1, 1] over the greyed picture: blue below 0, red above."""
+    grey = picture.mean(-1, keepdims=True).repeat(3, -1)
+    strength = np.clip(np.abs(heatmap), 0, 1)[..., None]
+    hue = np.where(heatmap[..., None] >= 0, _WARM, _COLD)
+    blend = opacity * strength
+    return (grey * (1 - blend) + hue * blend).round().astype(np.uint8)
+
+
+def matches(
+    reference: UInt8[np.ndarray, "H W 3"],
+    target: UInt8[np.ndarray, "H2 W2 3"],
+    points: Float[np.ndarray, "p 2"],
+    found: Float[np.ndarray, "p 2"],
+    height: int = 640,
+) -> UInt8[np.ndarray, "h w 3"]:
+    """Reference and target side by side, each point numbered and joined to where it was found."""
+    sides = [
+        Image.fromarray(p).resize((max(1, round(p.shape[1] * height / p.shape[0])), height))
+        for p in (reference, target)
+    ]
+    gap = 12
+    sheet = Image.new("RGB", (sides[0].width + gap + sides[1].width, height), _SHEET)
+    sheet.paste(sides[0], (0, 0))
+    sheet.paste(sides[1], (sides[0].width + gap, 0))
+    draw = ImageDraw.Draw(sheet)
+    left = np.asarray(points) * height / reference.shape[0]
+    right = np.asarray(found) * height / target.shape[0] + [sides[0].width + gap, 0]
+    for i, (a, b) in enumerate(zip(left, right, strict=True)):
+        draw.line([*a, *b], fill=PALETTE[i % len(PALETTE)], width=2)
+    for i, (a, b) in enumerate(zip(left, right, strict=True)):
+        for x, y in (a, b):
+            draw.ellipse([x - 11, y - 11, x + 11, y + 11], fill=PALETTE[i % len(PALETTE)], outline="white", width=2)
+            draw.text((x, y), str(i + 1), fill="black", anchor="mm", font=ImageFont.load_default(13))
+    return np.asarray(sheet)
+
+
+def sheet(
+    pictures: Sequence[UInt8[np.ndarray, "_ _ 3"]], captions: Sequence[str], columns: int = 3, side: int = 420
+) -> UInt8[np.ndarray, "H W 3"]:
+    """A contact sheet: every picture fitted into a square cell, its caption below."""
+    rows, margin, text = -(-len(pictures) // columns), 16, 34
+    page = Image.new("RGB", (columns * (side + margin) + margin, rows * (side + text + margin) + margin), _SHEET)
+    draw = ImageDraw.Draw(page)
+    for i, (picture, caption) in enumerate(zip(pictures, captions, strict=True)):
+        image = Image.fromarray(picture)
+        scale = side / max(image.size)
+        image = image.resize(
+            (max(1, round(image.width * scale)), max(1, round(image.height * scale))), Image.Resampling.LANCZOS
+        )
+        x, y = margin + (i % columns) * (side + margin), margin + (i // columns) * (side + text + margin)
+        page.paste(image, (x + (side - image.width) // 2, y + (side - image.height) // 2))
+        draw.text(
+            (x + side / 2, y + side + text / 2), caption, fill="white", anchor="mm", font=ImageFont.load_default(17)
+        )
+    return np.asarray(page)
+
+
+def _dilate(mask: Bool[np.ndarray, "H W"], radius: int) -> Bool[np.ndarray, "H W"]:
+    """Grown by `radius` pixels in the four directions and all steps between (a diamond), border included."""
+    grown = mask.copy()
+    for _ in range(radius):
+        step = grown.copy()
+        step[1:] |= grown[:-1]
+        step[:-1] |= grown[1:]
+        step[:, 1:] |= grown[:, :-1]
+        step[:, :-1] |= grown[:, 1:]
+        grown = step
+    return grown

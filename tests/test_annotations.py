@@ -1,0 +1,158 @@
+"""References out of labelme and COCO files, written by hand."""
+
+import base64
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from pycocotools import mask as rle
+
+from insid3 import ImageError, MaskError
+from insid3.annotations import from_coco, from_labelme
+from insid3.images import read_image
+
+SQUARE = [[2.0, 1.0], [5.0, 1.0], [5.0, 4.0], [2.0, 4.0]]
+
+
+def png(array: np.ndarray) -> str:
+    buffer = io.BytesIO()
+    Image.fromarray(array).save(buffer, "PNG")
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+def labelme(folder: Path, shapes: list[dict[str, Any]], **more: object) -> Path:
+    Image.new("RGB", (10, 8), "red").save(folder / "a.png")
+    path = folder / "a.json"
+    path.write_text(json.dumps({"imagePath": "a.png", "imageWidth": 10, "imageHeight": 8, "shapes": shapes, **more}))
+    return path
+
+
+def shape(label: str = "cat", kind: str = "polygon", points: Any = SQUARE, **more: object) -> dict[str, Any]:
+    return {"label": label, "shape_type": kind, "points": points, **more}
+
+
+@pytest.mark.parametrize(
+    ("given", "rows", "columns"),
+    [
+        (shape(), (1, 5), (2, 6)),
+        (shape(kind="rectangle", points=[[5, 4], [2, 1]]), (1, 5), (2, 6)),
+        (shape(kind="mask", points=[[3, 2], [5, 4]], mask=png(np.full((3, 3), 255, np.uint8))), (2, 5), (3, 6)),
+    ],
+    ids=["polygon", "rectangle", "mask"],
+)
+def test_labelme_shapes(tmp_path: Path, given: dict[str, Any], rows: tuple[int, int], columns: tuple[int, int]) -> None:
+    picture, mask = from_labelme(labelme(tmp_path, [given]))
+    expected = np.zeros((8, 10), bool)
+    expected[slice(*rows), slice(*columns)] = True
+    assert picture == tmp_path / "a.png"
+    assert np.array_equal(mask, expected)
+
+
+def test_labelme_circle_and_union(tmp_path: Path) -> None:
+    _, mask = from_labelme(labelme(tmp_path, [shape(kind="circle", points=[[4, 4], [4, 6]]), shape(points=SQUARE)]))
+    assert mask[4, 4]
+    assert mask[1, 2]
+    assert not mask[0, 0]
+
+
+def test_labelme_chooses_by_label(tmp_path: Path) -> None:
+    path = labelme(tmp_path, [shape("cat"), shape("dog", "rectangle", [[7, 6], [9, 7]])])
+    assert from_labelme(path, "dog")[1].sum() == 6
+    with pytest.raises(MaskError, match=r"a\.json has the labels cat, dog: choose one with --category"):
+        from_labelme(path)
+    with pytest.raises(MaskError, match="choose one"):
+        from_labelme(path, "cow")
+
+
+def test_labelme_embedded_picture(tmp_path: Path) -> None:
+    path = labelme(tmp_path, [shape()], imagePath="elsewhere/b.png", imageData=png(np.full((8, 10, 3), 7, np.uint8)))
+    assert (read_image(from_labelme(path)[0]) == 7).all()
+    path = labelme(tmp_path, [shape()], imagePath="elsewhere/b.png", imageData=None)
+    with pytest.raises(ImageError, match=r"b\.png, which .*a\.json annotates, is not there.*--reference"):
+        from_labelme(path)
+    picture, _ = from_labelme(path, picture="mine.png")
+    assert picture == "mine.png"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "is not readable JSON"),
+        ("[]", "JSON, but not an annotation file"),
+        ('{"shapes": 3}', "is not a labelme file"),
+        ('{"imagePath": "a", "imageWidth": 5, "imageHeight": 5, "shapes": []}', "has no annotations"),
+        ('{"imagePath": "a", "shapes": [{"label": "x", "points": []}]}', "is not a labelme file"),
+        (
+            '{"imagePath": "a", "imageWidth": 5, "imageHeight": 5, "shapes": [{"label": "x", "points": "no"}]}',
+            "is not a labelme file",
+        ),
+        (
+            '{"imagePath": "a", "imageWidth": 5, "imageHeight": 5, '
+            '"shapes": [{"label": "x", "shape_type": "line", "points": [[1, 1], [2, 2]]}]}',
+            "a line with 2 points has no area",
+        ),
+    ],
+)
+def test_labelme_refusals(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "bad.json"
+    path.write_text(text)
+    with pytest.raises(MaskError, match=message):
+        from_labelme(path)
+
+
+@pytest.fixture
+def coco(tmp_path: Path) -> Path:
+    (tmp_path / "val").mkdir()
+    (tmp_path / "annotations").mkdir()
+    Image.new("RGB", (10, 8), "red").save(tmp_path / "val" / "7.png")
+    block = np.zeros((8, 10), np.uint8, order="F")
+    block[6:8, 8:10] = 1
+    packed = rle.encode(block)
+    path = tmp_path / "annotations" / "instances.json"
+    path.write_text(
+        json.dumps(
+            {
+                "images": [{"id": 7, "file_name": "7.png", "height": 8, "width": 10}],
+                "categories": [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}, {"id": 3, "name": "cow"}],
+                "annotations": [
+                    {"image_id": 7, "category_id": 1, "segmentation": [[2, 1, 6, 1, 6, 5, 2, 5]]},
+                    {
+                        "image_id": 7,
+                        "category_id": 1,
+                        "segmentation": {"size": [8, 10], "counts": packed["counts"].decode()},
+                    },
+                    {"image_id": 7, "category_id": 2, "segmentation": {"size": [8, 10], "counts": [0, 8, 72]}},
+                    {"image_id": 8, "category_id": 3, "segmentation": []},
+                ],
+            }
+        )
+    )
+    return path
+
+
+def test_coco_polygons_and_both_rles(coco: Path) -> None:
+    picture, mask = from_coco(coco, 7, "cat")
+    assert picture == coco.parent.parent / "val" / "7.png"
+    expected = np.zeros((8, 10), bool)
+    expected[1:5, 2:6] = expected[6:8, 8:10] = True
+    assert np.array_equal(mask, expected)
+    _, mask = from_coco(coco, "7.png", "dog")
+    assert np.array_equal(mask.any(0), np.arange(10) == 0)
+
+
+def test_coco_refusals(coco: Path, tmp_path: Path) -> None:
+    with pytest.raises(MaskError, match="has no image 9 among its 1: give an id or a file name"):
+        from_coco(coco, 9, "cat")
+    with pytest.raises(MaskError, match="has the categories cat, dog: choose one with --category"):
+        from_coco(coco, 7, "cow")
+    (tmp_path / "val" / "7.png").unlink()
+    with pytest.raises(ImageError, match=r"7\.png, which .* is not near it: say where it is with --reference"):
+        from_coco(coco, 7, "cat")
+    assert from_coco(coco, 7, "cat", "x.png")[0] == "x.png"
+    (tmp_path / "other.json").write_text('{"pictures": []}')
+    with pytest.raises(MaskError, match="is not a COCO instances file"):
+        from_coco(tmp_path / "other.json", 7)
