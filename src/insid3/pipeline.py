@@ -172,11 +172,19 @@ class INSID3:
             ImageError: the picture cannot be used.
             ConceptError: the concept has no masks, or was made with another backbone, weights or size.
         """
+        self.check(concept)
+        picture = read_image(target, self.config.max_pixels)
+        return self._segment(self._encode(picture, self.config), picture.shape[:2], concept)
+
+    def check(self, concept: Concept) -> None:
+        """Whether `segment` will take the concept.
+
+        Raises:
+            ConceptError: it has no masks, or was made with another backbone, weights or size.
+        """
         self._accept(concept, self.config)
         if concept.patch_masks is None:
             raise ConceptError(f"concept {concept.name!r} has no masks: give them to `concept` to segment with it")
-        picture = read_image(target, self.config.max_pixels)
-        return self._segment(self._encode(picture, self.config), picture.shape[:2], concept)
 
     def segment_many(
         self,

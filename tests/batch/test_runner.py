@@ -11,7 +11,7 @@ from PIL import Image
 from insid3 import INSID3, Concept
 from insid3.batch.runner import Run
 from insid3.batch.sources import find_targets
-from insid3.errors import OutputError
+from insid3.errors import ConceptError, OutputError
 from stubs import box_mask, colour_model, scene
 
 BOX = (16, 16, 48, 48)
@@ -182,3 +182,9 @@ def test_the_picture_is_read_once(model: INSID3, red: Concept, photos: Path, mon
     monkeypatch.setattr(Image, "open", counting)
     list(run(model, red, photos))
     assert len(opened) == 4
+
+
+def test_a_concept_that_does_not_fit_leaves_no_folder(model: INSID3, photos: Path) -> None:
+    with pytest.raises(ConceptError, match="no masks"):
+        run(model, model.concept(scene(BOX)), photos)
+    assert not (photos.parent / "out").exists()

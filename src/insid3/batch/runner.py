@@ -51,11 +51,13 @@ class Run:
         overlays: bool = True,
         overwrite: bool = False,
     ) -> None:
-        """Check the folder before anything runs.
+        """Check concept and folder before anything runs.
 
         Raises:
+            ConceptError: the model cannot use the concept.
             OutputError: it holds results of other settings, another concept, or files of somebody else.
         """
+        model.check(concept)
         self.model, self.concept, self.output, self.overlays = model, concept, output, overlays
         self._settings_file, self._results_file = output / "run.json", output / "results.jsonl"
         settings = {
