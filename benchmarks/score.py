@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from scipy.stats import rankdata, spearmanr
-from torch import Tensor
 
-from insid3 import INSID3
-from insid3.images import read_image, read_mask
+from insid3 import INSID3, Encoded
+from insid3.images import read_mask
 
 ROOT = Path(__file__).parent.parent
 GROUPS = [("coco",), ("davis",), ("ccp",), ("dsb",), ("coco", "davis"), ("ccp", "dsb")]
@@ -41,20 +40,19 @@ def measure(dev: Path) -> list[Row]:
         absent.setdefault(episode, []).append(target)
 
     @cache
-    def encoded(stem: str) -> tuple[Tensor, tuple[int, int]]:
-        picture = read_image(pictures[stem])
-        return model._encode(picture, model.config), picture.shape[:2]
+    def encoded(stem: str) -> Encoded:
+        return model.encode(pictures[stem])
 
     rows = []
     for done, episode in enumerate(episodes, 1):
         shots = [pictures[stem] for stem in episode["ref"]]
         concept = model.concept(shots, [dev / "masks" / f"{stem}.png" for stem in episode["ref"]])
-        result = model._segment(*encoded(episode["tgt"]), concept)
+        result = model.segment(encoded(episode["tgt"]), concept)
         truth = read_mask(dev / "masks" / f"{episode['tgt']}.png", result.mask.shape)
         iou = float((result.mask & truth).sum() / max((result.mask | truth).sum(), 1))
         rows.append(Row(episode["set"], result.score, iou))
         for target in absent.get(episode["id"], []):
-            rows.append(Row(episode["set"], model._segment(*encoded(target), concept).score, None))
+            rows.append(Row(episode["set"], model.segment(encoded(target), concept).score, None))
         print(f"\r{done}/{len(episodes)}", end="", flush=True)
     print()
     return rows

@@ -23,6 +23,12 @@ ROOT = Path(__file__).parent.parent
 SHARED = Path(os.environ.get("INSID3_SHARED") or ROOT.parent / "shared")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Tests neither read nor fill the user's cache folder, unless told to."""
+    os.environ.setdefault("INSID3_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The golden data of the published implementation; without it parity tests are skipped (`make parity` insists)."""

@@ -14,9 +14,10 @@ SOURCE = Path(insid3.__file__).parent
 LAYERS = [
     {"errors", "storage"},
     {"config"},
-    {"types"},
-    {"images", "backbones"},
+    {"types", "blocks"},
+    {"images", "backbones", "frame"},
     {"stages", "annotations", "concept"},
+    {"encoded", "positional"},
     {"pipeline"},
     {"draw", "batch"},
     {"cli", "__main__"},
@@ -45,8 +46,8 @@ def test_imports_go_downwards(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", sorted((SOURCE / "stages").glob("*.py")), ids=lambda path: path.stem)
-def test_stages_import_only_types(path: Path) -> None:
-    assert internal_imports(path) <= {"insid3.types"}
+def test_stages_import_only_types_and_blocks(path: Path) -> None:
+    assert internal_imports(path) <= {"insid3.types", "insid3.blocks"}
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: path.relative_to(SOURCE).as_posix())
@@ -82,7 +83,7 @@ def test_using_the_model_pulls_no_optional_package() -> None:
 
 
 def test_public_names_resolve() -> None:
-    assert len(insid3.__all__) <= 12
+    assert len(insid3.__all__) <= 14
     for name in insid3.__all__:
         assert getattr(insid3, name).__doc__
         assert name in dir(insid3)

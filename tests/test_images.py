@@ -667,13 +667,13 @@ def as_pillow_13(image: np.ndarray, size: int) -> np.ndarray:
 @pytest.mark.parametrize("size", [112, 280, 518])
 def test_resizing_is_pillow_13s(pictures: dict[str, Path], name: str, size: int) -> None:
     picture = read_image(pictures[name])
-    assert np.array_equal(resize_image(picture, size), as_pillow_13(picture, size))
+    assert np.array_equal(resize_image(picture, (size, size)), as_pillow_13(picture, size))
 
 
 def test_order_of_the_passes_shows_on_a_portrait(pictures: dict[str, Path]) -> None:
     portrait = read_image(pictures["tower"])
     vertical, horizontal = (resized(portrait, 280, first) for first in (True, False))
-    assert np.array_equal(resize_image(portrait, 280), vertical)
+    assert np.array_equal(resize_image(portrait, (280, 280)), vertical)
     difference = np.abs(vertical.astype(int) - horizontal)
     assert difference.max() == 1
     assert difference.mean() > 0.01
@@ -682,13 +682,13 @@ def test_order_of_the_passes_shows_on_a_portrait(pictures: dict[str, Path]) -> N
 @quick
 @given(arrays.arrays(np.uint8, st.tuples(sides, sides, st.just(3))), st.integers(1, 48))
 def test_any_picture_is_resized_as_by_pillow_13(image: np.ndarray, size: int) -> None:
-    assert np.array_equal(resize_image(image, size), as_pillow_13(image, size))
+    assert np.array_equal(resize_image(image, (size, size)), as_pillow_13(image, size))
 
 
 @quick
 @given(sides, sides, st.integers(1, 48), st.integers(0, 255))
 def test_flat_picture_stays_flat(height: int, width: int, size: int, level: int) -> None:
-    small = resize_image(np.full((height, width, 3), level, np.uint8), size)
+    small = resize_image(np.full((height, width, 3), level, np.uint8), (size, size))
     assert small.shape == (size, size, 3)
     assert (small == level).all()
 
@@ -698,7 +698,7 @@ def test_flat_picture_stays_flat(height: int, width: int, size: int, level: int)
 def test_resized_mask(mask: np.ndarray, size: int) -> None:
     """The nearest pixel, from the definition; where that loses all, the one under the centroid."""
     height, width = mask.shape
-    small = resize_mask(mask, size)
+    small = resize_mask(mask, (size, size))
     expected = np.array([[mask[i * height // size, j * width // size] for j in range(size)] for i in range(size)])
     if not expected.any():
         y, x = np.argwhere(mask).mean(0).astype(int)
@@ -710,7 +710,7 @@ def test_resized_mask(mask: np.ndarray, size: int) -> None:
 def test_speck_survives_as_the_pixel_under_its_centroid() -> None:
     mask = np.zeros((1000, 600), bool)
     mask[501:503, 121:123] = True
-    assert np.argwhere(resize_mask(mask, 10)).tolist() == [[5, 2]]
+    assert np.argwhere(resize_mask(mask, (10, 10))).tolist() == [[5, 2]]
 
 
 @quick

@@ -16,7 +16,7 @@ from torch import Tensor
 import oracles
 from insid3 import INSID3, Config, Segmentation
 from insid3.images import read_image, read_mask, resize_image, resize_mask
-from insid3.stages.aggregate import cluster_scores, merged
+from insid3.stages.aggregate import cluster_scores, margins
 from insid3.stages.cluster import cluster, cluster_means
 from insid3.stages.debias import debias, positional_directions
 from insid3.stages.encode import normalise, patch_mask, unit_tokens
@@ -51,12 +51,14 @@ def run(name: str, shared: Path, encoder: Encoder) -> Run:
     references, masks = ([folder / "images" / file for file in facts[key]] for key in ("references", "masks"))
     target = folder / "images" / facts["target"]
 
-    squares = np.stack([resize_image(read_image(path), config.size) for path in [*references, target]])
+    squares = np.stack([resize_image(read_image(path), (config.size, config.size)) for path in [*references, target]])
     features = torch.cat([encoder(normalise(torch.from_numpy(s[None]), encoder.mean, encoder.std))[0] for s in squares])
     tokens = torch.nn.functional.normalize(features.flatten(1, 2), dim=-1)
     patch_masks = torch.stack(
         [
-            patch_mask(torch.from_numpy(resize_mask(read_mask(mask, size), config.size)), encoder.patch_size)
+            patch_mask(
+                torch.from_numpy(resize_mask(read_mask(mask, size), (config.size, config.size))), encoder.patch_size
+            )
             for mask, size in zip(masks, (read_image(path).shape[:2] for path in references), strict=True)
         ]
     )
@@ -75,7 +77,7 @@ def run(name: str, shared: Path, encoder: Encoder) -> Run:
         prototypes = cluster_means(debiased[-1], labels)
         seed = seed_cluster(prototypes, g, labels, stages["candidates"])
         scores = cluster_scores(cluster_means(tokens[-1], labels), forward, labels, stages["candidates"], seed)
-        kept = merged(scores, labels, seed, config.threshold, config.keep_seed)
+        kept = (margins(scores, seed, config.threshold, config.keep_seed) > 0)[labels]
         stages |= {"labels": labels, "cluster_prototypes": prototypes, "patch_prediction": kept}
 
     model = INSID3(encoder, config)

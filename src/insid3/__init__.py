@@ -14,12 +14,14 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from insid3.concept import Concept as Concept
     from insid3.config import Config as Config
+    from insid3.encoded import Encoded as Encoded
     from insid3.errors import ConceptError as ConceptError
     from insid3.errors import ConfigError as ConfigError
     from insid3.errors import ImageError as ImageError
     from insid3.errors import Insid3Error as Insid3Error
     from insid3.errors import MaskError as MaskError
     from insid3.errors import MissingExtraError as MissingExtraError
+    from insid3.errors import SizeError as SizeError
     from insid3.errors import WeightsError as WeightsError
     from insid3.pipeline import INSID3 as INSID3
     from insid3.types import Keypoints as Keypoints
@@ -30,10 +32,20 @@ _HOME = {
     "INSID3": "pipeline",
     "Concept": "concept",
     "Config": "config",
+    "Encoded": "encoded",
     "Segmentation": "types",
     "Keypoints": "types",
     **dict.fromkeys(
-        ["Insid3Error", "ConfigError", "ImageError", "MaskError", "WeightsError", "ConceptError", "MissingExtraError"],
+        [
+            "Insid3Error",
+            "ConfigError",
+            "ImageError",
+            "MaskError",
+            "WeightsError",
+            "ConceptError",
+            "SizeError",
+            "MissingExtraError",
+        ],
         "errors",
     ),
 }

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from insid3.errors import ConceptError
 from insid3.storage import write_atomically
+from insid3.types import Encoder
 
 _FORMAT, _VERSION = "insid3-concept", 1
 
@@ -26,9 +27,10 @@ class Concept:
 
     Attributes:
         name: what the concept is called in results.
-        backbone, weights_hash, size: the encoder and R that made the tokens; only the same can use them.
-        tokens: (s, n, c) raw unit tokens, one row of patches for each reference picture ("shot").
-        patch_masks: (s, n) bool, none empty; None where no masks were given (good for matching only).
+        backbone, weights_hash, size, fit: the encoder, R and kind of square that made the tokens; only the same can use
+            them.
+        tokens: (n, c) raw unit tokens of each reference picture ("shot"); padding has none.
+        patch_masks: each shot's (n,) bool, not empty; () without masks (good for matching only).
         masks: each shot's mask (H, W) bool at its picture's own size; () without masks.
         image_sizes: each shot's (H, W).
         sources: each shot's file name, or what stood in for it.
@@ -40,8 +42,9 @@ class Concept:
     backbone: str
     weights_hash: str
     size: int
-    tokens: Float[Tensor, "s n c"]
-    patch_masks: Bool[Tensor, "s n"] | None
+    fit: str
+    tokens: tuple[Float[Tensor, "_ c"], ...]
+    patch_masks: tuple[Bool[Tensor, "_"], ...]
     masks: tuple[Bool[np.ndarray, "_ _"], ...]
     image_sizes: tuple[tuple[int, int], ...]
     sources: tuple[str, ...]
@@ -52,19 +55,47 @@ class Concept:
         shots = len(self.tokens)
         if shots == 0 or not shots == len(self.image_sizes) == len(self.sources) == len(self.thumbnails):
             raise ConceptError("a concept needs at least one picture, and size, source and thumbnail of each")
-        if (self.patch_masks is None) != (not self.masks):
+        if not len(self.masks) == len(self.patch_masks) in (0, shots):
             raise ConceptError("a concept has masks for all of its pictures or for none")
-        if self.patch_masks is not None:
-            if self.patch_masks.shape != self.tokens.shape[:2] or not self.patch_masks.any(1).all():
+        if self.masks:
+            fitting = (m.shape == t.shape[:1] and m.any() for m, t in zip(self.patch_masks, self.tokens, strict=True))
+            if not all(fitting):
                 raise ConceptError("every picture of a concept needs a mask that is not empty")
             if tuple(mask.shape for mask in self.masks) != self.image_sizes:
                 raise ConceptError("every mask must have its picture's size")
-        if self.negatives.shape[1] != self.tokens.shape[2]:
+        if {tokens.shape[1] for tokens in (*self.tokens, self.negatives)} != {self.negatives.shape[1]}:
             raise ConceptError("the negatives' tokens have another number of channels than the references'")
 
     @property
     def shots(self) -> int:
         return len(self.tokens)
+
+    def accept(self, encoder: Encoder, fit: str, *sizes: int) -> None:
+        """Whether the encoder would have made these tokens, at one of these sizes.
+
+        Raises:
+            ConceptError: no; says what differs.
+        """
+        if self.backbone != encoder.name:
+            raise ConceptError(
+                f"concept {self.name!r} was made with backbone {self.backbone}, this model has {encoder.name}: "
+                "load that backbone (--backbone), or make the concept again"
+            )
+        if self.weights_hash != encoder.weights_hash:
+            raise ConceptError(
+                f"concept {self.name!r} was made with weights {self.weights_hash} of {self.backbone}, "
+                f"this model has {encoder.weights_hash}: load the same file, or make the concept again"
+            )
+        if self.fit != fit:
+            raise ConceptError(
+                f"concept {self.name!r} was made with fit={self.fit!r}, this model has {fit!r}: "
+                f"make it again, or use fit={self.fit!r} (--fit {self.fit})"
+            )
+        if self.size not in sizes:
+            raise ConceptError(
+                f"concept {self.name!r} was made at size {self.size}, this model works at "
+                f"{' or '.join(map(str, sorted({*sizes})))}: make it again, or use size={self.size} (--size)"
+            )
 
     @property
     def digest(self) -> str:
@@ -111,16 +142,16 @@ class Concept:
             raise ConceptError(f"concept {path} is incomplete ({error}): make it again") from error
 
     def _pack(self) -> tuple[dict[str, Tensor], dict[str, object]]:
-        tensors = {"tokens": self.tokens.cpu().contiguous(), "negatives": self.negatives.cpu().contiguous()}
-        if self.patch_masks is not None:
-            tensors["patch_masks"] = self.patch_masks.cpu()
-        for i, thumbnail in enumerate(self.thumbnails):
+        tensors = {"negatives": self.negatives.cpu().contiguous()}
+        for i, (tokens, thumbnail) in enumerate(zip(self.tokens, self.thumbnails, strict=True)):
+            tensors[f"tokens.{i}"] = tokens.cpu().clone()  # files hold no tensors that share memory
             tensors[f"thumbnail.{i}"] = torch.from_numpy(thumbnail.copy())
-        for i, mask in enumerate(self.masks):
+        for i, (patches, mask) in enumerate(zip(self.patch_masks, self.masks, strict=True)):
+            tensors[f"patch_mask.{i}"] = patches.cpu().clone()
             tensors[f"mask.{i}"] = torch.from_numpy(np.packbits(mask))
         header = {
             "name": self.name, "backbone": self.backbone, "weights_hash": self.weights_hash, "size": self.size,
-            "image_sizes": self.image_sizes, "sources": self.sources,
+            "fit": self.fit, "image_sizes": self.image_sizes, "sources": self.sources,
         }  # fmt: skip
         return tensors, header
 
@@ -128,15 +159,14 @@ class Concept:
     def _unpack(cls, tensors: dict[str, Tensor], header: dict[str, Any]) -> "Concept":
         sizes = tuple((int(height), int(width)) for height, width in header.pop("image_sizes"))
         sources = tuple(header.pop("sources"))
-        masked = "patch_masks" in tensors
+        masked = [(i, *size) for i, size in enumerate(sizes) if f"mask.{i}" in tensors]
         return cls(
             **header,
-            tokens=tensors["tokens"],
-            patch_masks=tensors.get("patch_masks"),
+            tokens=tuple(tensors[f"tokens.{i}"] for i in range(len(sizes))),
+            patch_masks=tuple(tensors[f"patch_mask.{i}"] for i, _, _ in masked),
             masks=tuple(
                 np.unpackbits(tensors[f"mask.{i}"].numpy(), count=h * w).reshape(h, w).astype(bool)
-                for i, (h, w) in enumerate(sizes)
-                if masked
+                for i, h, w in masked
             ),
             image_sizes=sizes,
             sources=sources,

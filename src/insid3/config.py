@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 from insid3.errors import ConfigError
 
 Basis = Literal["black", "noise"]
+Fit = Literal["stretch", "pad"]
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,10 @@ class Config:
         threshold: alpha, clusters whose score is above this belong to the mask (paper 3.4).
         basis: picture that shows the positional subspace: "black" (published code) or "noise" (paper).
         keep_seed: the seed cluster always stays in the mask (paper); the published code may drop it.
+        fit: how a picture becomes a square: "stretch" ignores its aspect ratio (published), "pad" keeps it.
+        tile: side in pixels of the target's tiles, each of which the encoder sees as a square of its own; for small
+            objects in large pictures. None: the target is seen whole.
+        overlap: share of its side that a tile has in common with the next, at least, in [0, 0.9].
         max_pixels: pictures with more pixels than this are refused before they are decoded.
     """
 
@@ -29,21 +34,27 @@ class Config:
     threshold: float = 0.2
     basis: Basis = "black"
     keep_seed: bool = False
+    fit: Fit = "stretch"
+    tile: int | None = None
+    overlap: float = 0.25
     max_pixels: int = 89_478_485  # where Pillow starts to warn of decompression bombs
 
     def __post_init__(self) -> None:
-        for name in ("size", "rank", "max_pixels"):
+        for name in ("size", "rank", "max_pixels", *(["tile"] if self.tile is not None else [])):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < (name != "rank"):
                 raise ConfigError(f"{name} must be a whole number of {int(name != 'rank')} or more, got {value!r}")
-        for name in ("tau", "threshold"):
+        for name in ("tau", "threshold", "overlap"):
             value = getattr(self, name)
             if not isinstance(value, int | float) or isinstance(value, bool) or value != value:
                 raise ConfigError(f"{name} must be a number, got {value!r}")
         if not -1 <= self.tau <= 1:
             raise ConfigError(f"tau is a cosine similarity in [-1, 1], got {self.tau}")
-        if self.basis not in get_args(Basis):
-            raise ConfigError(f"basis must be one of {', '.join(get_args(Basis))}, got {self.basis!r}")
+        if not 0 <= self.overlap <= 0.9:
+            raise ConfigError(f"overlap is a share of the tile's side in [0, 0.9], got {self.overlap}")
+        for name, choices in (("basis", get_args(Basis)), ("fit", get_args(Fit))):
+            if getattr(self, name) not in choices:
+                raise ConfigError(f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}")
         if not isinstance(self.keep_seed, bool):
             raise ConfigError(f"keep_seed must be True or False, got {self.keep_seed!r}")
 
@@ -60,6 +71,25 @@ class Config:
                 hint = f"; did you mean {close[0]!r}?" if close else ""
                 raise ConfigError(f"unknown setting {name!r}{hint} The settings are {', '.join(known)}.")
         return replace(self, **{name: value for name, value in changes.items() if value is not None})
+
+    def check(self, encoder: str, patch_size: int, channels: int) -> None:
+        """Whether an encoder can work with these settings.
+
+        Raises:
+            ConfigError: a size that is no multiple of the patch size, or a rank that leaves nothing.
+        """
+        if self.size % patch_size:
+            lower = self.size // patch_size * patch_size
+            near = " or ".join(str(side) for side in (lower, lower + patch_size) if side)
+            raise ConfigError(
+                f"size {self.size} is not a multiple of the patch size {patch_size} of {encoder}: use {near}"
+            )
+        patches = (self.size // patch_size) ** 2
+        if self.rank >= min(channels, patches):
+            raise ConfigError(
+                f"rank {self.rank} leaves nothing of {encoder}'s {channels} channels at {patches} patches: "
+                f"use less than {min(channels, patches)}"
+            )
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)

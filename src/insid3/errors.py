@@ -34,3 +34,7 @@ class MissingExtraError(Insid3Error, ImportError):
 
     def __init__(self, feature: str, extra: str) -> None:
         super().__init__(f'{feature} needs packages that are not installed: pip install "insid3[{extra}]"')
+
+
+class SizeError(Insid3Error, MemoryError):
+    """Not enough memory for this size."""

@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped, UInt8
+from numpy.typing import ArrayLike
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from insid3.config import Config
@@ -82,27 +83,37 @@ def read_mask(
     return _fit(mask, image_size, name)
 
 
-def resize_image(image: UInt8[np.ndarray, "H W 3"], size: int) -> UInt8[np.ndarray, "R R 3"]:
-    """To the model's square, ignoring the aspect ratio: Pillow's antialiased bilinear filter.
+def resize_image(image: UInt8[np.ndarray, "H W 3"], size: tuple[int, int]) -> UInt8[np.ndarray, "H2 W2 3"]:
+    """To (height, width) `size`, ignoring the aspect ratio: Pillow's antialiased bilinear filter.
 
     Pillow rounds to 8 bits between its two passes and since version 13 takes the vertical one first where that is much
     cheaper; a grey level moves features by 0.4. So the order of Pillow 13 is spelled out here, whichever is installed.
     """
     height, width = image.shape[:2]
-    vertical_first = height - size > 2 * max(width - size, 0)
-    between = (width, size) if vertical_first else (size, height)
+    vertical_first = height - size[0] > 2 * max(width - size[1], 0)
+    between = (width, size[0]) if vertical_first else (size[1], height)
     half_way = Image.fromarray(image).resize(between, Image.Resampling.BILINEAR)
-    return np.asarray(half_way.resize((size, size), Image.Resampling.BILINEAR))
+    return np.asarray(half_way.resize(size[::-1], Image.Resampling.BILINEAR))
 
 
-def resize_mask(mask: Bool[np.ndarray, "H W"], size: int) -> Bool[np.ndarray, "R R"]:
-    """To the model's square, nearest. If that loses every pixel, the one under the mask's centroid is set."""
+def resize_part(
+    image: UInt8[np.ndarray, "H W 3"], box: tuple[float, float, float, float], size: int
+) -> UInt8[np.ndarray, "R R 3"]:
+    """(left, top, right, bottom) of a picture, in pixels that need not be whole, to a square; the same filter."""
+    left, top = int(box[0]), int(box[1])
+    part = image[top : int(np.ceil(box[3])), left : int(np.ceil(box[2]))]
+    within = (box[0] - left, box[1] - top, min(box[2] - left, part.shape[1]), min(box[3] - top, part.shape[0]))
+    return np.asarray(Image.fromarray(part).resize((size, size), Image.Resampling.BILINEAR, within))
+
+
+def resize_mask(mask: Bool[np.ndarray, "H W"], size: tuple[int, int]) -> Bool[np.ndarray, "H2 W2"]:
+    """To (height, width) `size`, nearest. If that loses every pixel, the one under the mask's centroid is set."""
     height, width = mask.shape
-    rows, columns = np.arange(size) * height // size, np.arange(size) * width // size
+    rows, columns = np.arange(size[0]) * height // size[0], np.arange(size[1]) * width // size[1]
     small = mask[np.ix_(rows, columns)]
     if not small.any():
         y, x = (int(np.mean(index)) for index in np.nonzero(mask))
-        small[y * size // height, x * size // width] = True
+        small[y * size[0] // height, x * size[1] // width] = True
     return small
 
 
@@ -113,12 +124,32 @@ def thumbnail(image: UInt8[np.ndarray, "H W 3"], side: int = 320) -> UInt8[np.nd
     return np.asarray(small)
 
 
+def checked_points(points: ArrayLike, size: tuple[int, int]) -> Float[np.ndarray, "p 2"]:
+    """(x, y) pairs inside a picture of `size`.
+
+    Raises:
+        ValueError: anything else.
+    """
+    xy = np.asarray(points, dtype=np.float64)
+    if xy.ndim != 2 or xy.shape[1] != 2 or not np.isfinite(xy).all():
+        raise ValueError(f"points must be finite (x, y) pairs, shape (p, 2), got {np.shape(points)}")
+    outside = (xy < 0).any(1) | (xy > [size[1], size[0]]).any(1)
+    if outside.any():
+        x, y = xy[outside][0]
+        raise ValueError(f"point ({x:g}, {y:g}) lies outside the reference picture of {size[1]} x {size[0]} pixels")
+    return xy
+
+
 def points_to_grid(
-    points: Float[np.ndarray, "p 2"], size: tuple[int, int], grid: tuple[int, int]
+    points: Float[np.ndarray, "p 2"], size: tuple[int, int], extent: tuple[float | int, float | int]
 ) -> Int[np.ndarray, "p 2"]:
-    """(x, y) in pixels of a picture of `size` -> (x, y) of the patch: scaled, rounded half to even, clamped."""
-    scale = np.array([grid[1] / size[1], grid[0] / size[0]])
-    return np.clip(np.rint(points * scale), 0, [grid[1] - 1, grid[0] - 1]).astype(np.int64)
+    """(x, y) in pixels of a picture of `size` -> (x, y) of the patch: scaled, rounded half to even, clamped.
+
+    Args:
+        extent: (rows, columns) of patches that the picture covers; a last one may be covered in part.
+    """
+    scale = np.array([extent[1] / size[1], extent[0] / size[0]])
+    return np.clip(np.rint(points * scale), 0, np.ceil(extent[::-1]) - 1).astype(np.int64)
 
 
 @contextmanager

@@ -9,32 +9,35 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from numpy.typing import ArrayLike
 from torch import Tensor
 
 from insid3.backbones import find, load_encoder, uncalibrated
 from insid3.concept import Concept
 from insid3.config import Config
+from insid3.encoded import Encoded, encode
 from insid3.errors import ConceptError, ConfigError, ImageError, Insid3Error
+from insid3.frame import Frame, inner_size
 from insid3.images import (
     Label,
     Source,
+    checked_points,
     name_of,
     points_to_grid,
     read_image,
     read_mask,
-    resize_image,
     resize_mask,
     thumbnail,
 )
-from insid3.stages.aggregate import cluster_scores, merged
+from insid3.positional import positional_subspace
+from insid3.stages.aggregate import cluster_scores, margins
 from insid3.stages.cluster import cluster, cluster_means
-from insid3.stages.debias import debias, positional_directions
-from insid3.stages.encode import normalise, patch_mask, unit_tokens
+from insid3.stages.debias import debias
+from insid3.stages.encode import patch_mask
 from insid3.stages.localize import backward_votes, candidates, prototype
 from insid3.stages.match import match
-from insid3.stages.refine import to_pixels
+from insid3.stages.refine import blend_to_pixels, to_pixels
 from insid3.stages.score import score
 from insid3.stages.seed import seed_cluster
 from insid3.types import Encoder, Keypoints, Segmentation
@@ -44,8 +47,8 @@ from insid3.types import Encoder, Keypoints, Segmentation
 class _Reference:
     """What follows from a concept for one basis and rank: debiased tokens, and their prototype when it is needed."""
 
-    tokens: Float[Tensor, "s n c"]
-    masks: Bool[Tensor, "s n"]
+    tokens: Sequence[Float[Tensor, "_ c"]]
+    masks: Sequence[Bool[Tensor, "_"]]
     negatives: Float[Tensor, "m c"]
 
     @cached_property
@@ -69,7 +72,7 @@ class INSID3:
         """
         self.encoder, self.config, self.match_config = encoder, config, match_config or config
         for settings in (self.config, self.match_config):
-            _check(settings, encoder)
+            settings.check(encoder.name, encoder.patch_size, encoder.channels)
         self._directions: dict[tuple[int, str], Tensor] = {}
         self._references: WeakKeyDictionary[Concept, dict[tuple[str, int], _Reference]] = WeakKeyDictionary()
 
@@ -81,6 +84,7 @@ class INSID3:
         weights: str | os.PathLike[str] | None = None,
         device: str = "auto",
         dtype: str = "auto",
+        engine: str = "auto",
         local_files_only: bool = False,
         **config: Any,
     ) -> "INSID3":
@@ -91,18 +95,21 @@ class INSID3:
             weights: file to read instead of the hub.
             device: "auto", "cpu", "cuda", "cuda:1", "mps".
             dtype: "auto" (float32 on CPUs), "float32", "bfloat16", "float16".
+            engine: "torch", "openvino" (CPUs), or "auto": OpenVINO where it is installed and serves.
             local_files_only: never ask the hub.
             config: settings that differ from the backbone's defaults, by the names of `Config`.
 
         Raises:
-            ConfigError: unknown backbone, device, dtype or setting.
+            ConfigError: unknown backbone, device, dtype, engine or setting.
             WeightsError: the weights are missing, damaged or of another architecture.
             MissingExtraError: the backbone's packages are not installed.
         """
         found = find(backbone)
         if found.defaults is not None:
             settings = found.defaults.configs(**config)  # before the weights: a typo need not wait for them
-        encoder = load_encoder(backbone, weights=weights, device=device, dtype=dtype, local_files_only=local_files_only)
+        encoder = load_encoder(
+            backbone, weights=weights, device=device, dtype=dtype, engine=engine, local_files_only=local_files_only
+        )
         if found.defaults is None:
             settings = uncalibrated(encoder).configs(**config)
         return cls(encoder, *settings)
@@ -139,31 +146,36 @@ class INSID3:
         pictures = [read_image(shot, settings.max_pixels) for shot in shots]
         sizes = tuple((picture.shape[0], picture.shape[1]) for picture in pictures)
         full = tuple(read_mask(m, size, label, settings.max_pixels) for m, size in zip(listed, sizes, strict=False))
-        patches = [
-            patch_mask(torch.from_numpy(resize_mask(mask, settings.size)), self.encoder.patch_size) for mask in full
-        ]
         others = [self._encode(read_image(n, settings.max_pixels), settings) for n in _listed(negatives)]
         return Concept(
             name=name,
             backbone=self.encoder.name,
             weights_hash=self.encoder.weights_hash,
             size=settings.size,
-            tokens=torch.stack([self._encode(picture, settings) for picture in pictures]),
-            patch_masks=torch.stack(patches).to(self.encoder.device) if patches else None,
+            fit=settings.fit,
+            tokens=tuple(self._encode(picture, settings) for picture in pictures),
+            patch_masks=tuple(self._patch_mask(mask, settings) for mask in full),
             masks=full,
             image_sizes=sizes,
             sources=tuple(name_of(shot) for shot in shots),
             thumbnails=tuple(thumbnail(picture) for picture in pictures),
-            negatives=torch.cat(others)
-            if others
-            else torch.zeros(0, self.encoder.channels, device=self.encoder.device),
+            negatives=torch.cat([torch.zeros(0, self.encoder.channels, device=self.encoder.device), *others]),
         )
 
-    def segment(self, target: Source, concept: Concept) -> Segmentation:
+    def encode(self, target: Source) -> Encoded:
+        """Encode a picture once, to segment and match it with several concepts.
+
+        Raises:
+            ImageError: the picture cannot be used.
+            SizeError: not enough memory.
+        """
+        return self._encoded(target, self.config, tiled=True)
+
+    def segment(self, target: Source | Encoded, concept: Concept) -> Segmentation:
         """Mark the concept in one picture.
 
         Args:
-            target: path, PIL image or array.
+            target: path, PIL image or array, or what `encode` made of it.
 
         Returns:
             A mask at the picture's own size, its score, and on demand heat map and clusters.
@@ -171,10 +183,10 @@ class INSID3:
         Raises:
             ImageError: the picture cannot be used.
             ConceptError: the concept has no masks, or was made with another backbone, weights or size.
+            SizeError: not enough memory.
         """
         self.check(concept)
-        picture = read_image(target, self.config.max_pixels)
-        return self._segment(self._encode(picture, self.config), picture.shape[:2], concept)
+        return self._segment(self._encoded(target, self.config, tiled=True), concept)
 
     def check(self, concept: Concept) -> None:
         """Whether `segment` will take the concept.
@@ -182,16 +194,16 @@ class INSID3:
         Raises:
             ConceptError: it has no masks, or was made with another backbone, weights or size.
         """
-        self._accept(concept, self.config)
-        if concept.patch_masks is None:
+        concept.accept(self.encoder, self.config.fit, self.config.size)
+        if not concept.masks:
             raise ConceptError(f"concept {concept.name!r} has no masks: give them to `concept` to segment with it")
 
     def segment_many(
         self,
-        targets: Iterable[Source],
+        targets: Iterable[Source | Encoded],
         concept: Concept,
         *,
-        progress: Callable[[int, Source], object] | None = None,
+        progress: Callable[[int, Source | Encoded], object] | None = None,
         errors: str = "raise",
     ) -> Iterator[Segmentation | Insid3Error]:
         """Mark the concept in one picture after the other.
@@ -217,10 +229,11 @@ class INSID3:
                 progress(done, target)
             yield result
 
-    def match(self, target: Source, concept: Concept, points: ArrayLike, *, debias: bool = True) -> Keypoints:
+    def match(self, target: Source | Encoded, concept: Concept, points: ArrayLike, *, debias: bool = True) -> Keypoints:
         """Find points of the concept's one picture in the target.
 
         Args:
+            target: path, PIL image or array, or what `encode` made of it without tiles.
             points: (p, 2), (x, y) in pixels of the reference picture.
             debias: use debiased tokens (the paper's) or raw ones.
 
@@ -230,51 +243,59 @@ class INSID3:
         Raises:
             ConceptError: several pictures, or made with another backbone, weights or size.
             ImageError: the target cannot be used.
+            SizeError: not enough memory.
             ValueError: points that are not (p, 2) finite numbers inside the reference picture.
         """
         settings = self.match_config.but(size=concept.size)
-        self._accept(concept, *{self.config, self.match_config})
+        concept.accept(self.encoder, self.config.fit, self.config.size, self.match_config.size)
         if concept.shots != 1:
             raise ConceptError(f"matching needs a concept of exactly one picture, {concept.name!r} has {concept.shots}")
-        xy = _points(points, concept.image_sizes[0])
-        picture = read_image(target, settings.max_pixels)
-        tokens, reference = self._encode(picture, settings), concept.tokens[0].to(self.encoder.device)
+        xy = checked_points(points, concept.image_sizes[0])
+        encoded = self._encoded(target, settings, tiled=False)
+        tokens, reference = encoded.tokens[0], concept.tokens[0].to(self.encoder.device)
         if debias:
-            tokens, reference = self._debias(tokens, settings), self._reference(concept, settings).tokens[0]
-        side = settings.size // self.encoder.patch_size
-        cells = torch.from_numpy(points_to_grid(xy, concept.image_sizes[0], (side, side))).to(tokens.device)
-        found, maps = match(reference[cells[:, 1] * side + cells[:, 0]], tokens, (side, side))
-        scale = found.new_tensor([picture.shape[1] / side, picture.shape[0] / side])
+            tokens, reference = self._debiased(encoded, settings)[0], self._reference(concept, settings).tokens[0]
+        theirs, ours = Frame.of(concept.image_sizes[0], settings, self.encoder.patch_size, tiled=False), encoded.frame
+        cells = torch.from_numpy(points_to_grid(xy, theirs.size, theirs.extent)).to(tokens.device)
+        found, maps = match(reference[cells[:, 1] * theirs.grid[1] + cells[:, 0]], tokens, ours.grid)
+        scale = found.new_tensor([ours.size[1] / ours.extent[1], ours.size[0] / ours.extent[0]])
         return Keypoints(
             xy=(found * scale).cpu().numpy(),
             similarity=maps.amax(1).cpu().numpy() if len(xy) else np.zeros(0, np.float32),
-            maps=maps.unflatten(1, (side, side)).cpu().numpy(),
+            maps=maps.unflatten(1, ours.grid).cpu().numpy(),
         )
 
-    def _segment(self, tokens: Float[Tensor, "n c"], size: tuple[int, int], concept: Concept) -> Segmentation:
-        """Stages 1 to 6."""
-        config, reference = self.config, self._reference(concept, self.config)
-        side = config.size // self.encoder.patch_size
-        debiased = self._debias(tokens, config)
+    def _segment(self, target: Encoded, concept: Concept) -> Segmentation:
+        """Stages 1 to 6. Tiles are clustered each for itself; prototype, gate and seed are those of the whole."""
+        config, reference, frame = self.config, self._reference(concept, self.config), target.frame
+        count = len(frame.windows)
+        tokens, debiased = target.tokens.flatten(0, 1), self._debiased(target, config).flatten(0, 1)
 
         forward = debiased @ reference.prototype
         votes = backward_votes(debiased, reference.tokens, reference.masks, reference.negatives)
         candidate = candidates(forward, votes, concept.shots)
+        similarity = frame.blend(forward.view(count, -1).cpu().numpy())
         if not candidate.any():
             return Segmentation(
-                mask=np.zeros(size, bool),
+                mask=np.zeros(frame.size, bool),
                 score=0.0,
-                similarity=forward.view(side, side).cpu().numpy(),
+                similarity=similarity,
                 seed=None,
                 reason="no patch resembles the concept more than its background",
-                _labels=lambda: cluster(tokens, config.tau).view(side, side).cpu().numpy(),
+                _labels=lambda: frame.choose(self._labels(target, config.tau).view(count, -1).cpu().numpy()),
             )
 
-        labels = cluster(tokens, config.tau)
+        labels = self._labels(target, config.tau)
         seed = seed_cluster(cluster_means(debiased, labels), reference.prototype, labels, candidate)
         scores = cluster_scores(cluster_means(tokens, labels), forward, labels, candidate, seed)
-        kept = merged(scores, labels, seed, config.threshold, config.keep_seed)
-        mask = to_pixels(kept.view(side, side), config.size, size).cpu().numpy()
+        margin = margins(scores, seed, config.threshold, config.keep_seed)[labels]
+        kept = margin > 0
+        if count == 1:
+            inner = inner_size(frame.size, config)
+            pixels = to_pixels(kept.view(frame.grid), self.encoder.patch_size, inner, frame.size)
+        else:
+            pixels = blend_to_pixels(torch.from_numpy(frame.blend(margin.view(count, -1).cpu().numpy())), frame.size)
+        mask = pixels.cpu().numpy()
         reason, trust = None, 0.0
         if mask.any():
             trust = score(reference.prototype, debiased, kept, reference.tokens, reference.masks)
@@ -285,30 +306,60 @@ class INSID3:
         return Segmentation(
             mask=mask,
             score=trust,
-            similarity=forward.view(side, side).cpu().numpy(),
+            similarity=similarity,
             seed=seed,
             reason=reason,
-            _labels=lambda: labels.view(side, side).cpu().numpy(),
+            _labels=lambda: frame.choose(labels.view(count, -1).cpu().numpy()),
         )
 
+    def _encoded(self, target: Source | Encoded, config: Config, *, tiled: bool) -> Encoded:
+        """What `encode` would make of the target with these settings; refuse what others made."""
+        if not isinstance(target, Encoded):
+            picture = read_image(target, config.max_pixels)
+            frame = Frame.of(picture.shape[:2], config, self.encoder.patch_size, tiled=tiled)
+            tokens = encode(self.encoder, picture, frame, config)
+            return Encoded(name_of(target), self.encoder.name, self.encoder.weights_hash, config, frame, tokens)
+        frame = Frame.of(target.frame.size, config, self.encoder.patch_size, tiled=tiled)
+        if (target.backbone, target.weights_hash) != (self.encoder.name, self.encoder.weights_hash):
+            raise ConfigError(
+                f"{target.name} was encoded with {target.backbone} ({target.weights_hash}), not this model"
+            )
+        if (target.frame, target.config.size) != (frame, config.size):
+            raise ConfigError(f"{target.name} was encoded with another size, fit or tile than this asks for")
+        return target
+
     def _encode(self, picture: UInt8[np.ndarray, "H W 3"], config: Config) -> Float[Tensor, "n c"]:
-        square = torch.from_numpy(resize_image(picture, config.size).copy()).to(self.encoder.device)
-        return unit_tokens(self.encoder, normalise(square[None], self.encoder.mean, self.encoder.std))[0]
+        frame = Frame.of(picture.shape[:2], config, self.encoder.patch_size, tiled=False)
+        return encode(self.encoder, picture, frame, config)[0]
+
+    def _patch_mask(self, mask: Bool[np.ndarray, "H W"], config: Config) -> Bool[Tensor, "n"]:
+        frame = Frame.of(mask.shape, config, self.encoder.patch_size, tiled=False)
+        inner = inner_size(mask.shape, config)
+        square = np.zeros((config.size, config.size), bool)
+        square[: inner[0], : inner[1]] = resize_mask(mask, inner)
+        patches = patch_mask(torch.from_numpy(square), self.encoder.patch_size).view(frame.side, frame.side)
+        return patches[: frame.grid[0], : frame.grid[1]].flatten().to(self.encoder.device)
+
+    def _labels(self, target: Encoded, tau: float) -> Int[Tensor, "n"]:
+        """Clusters of every window, numbered on from one to the next."""
+
+        def compute() -> Tensor:
+            found = [cluster(tokens, tau) for tokens in target.tokens]
+            firsts = np.cumsum([0, *(int(labels.max()) + 1 for labels in found[:-1])])
+            return torch.cat([labels + int(first) for labels, first in zip(found, firsts, strict=True)])
+
+        return target.once(("labels", tau), compute)
+
+    def _debiased(self, target: Encoded, config: Config) -> Float[Tensor, "w n c"]:
+        return target.once((config.basis, config.rank), lambda: self._debias(target.tokens, config))
 
     def _basis(self, config: Config) -> Float[Tensor, "c r"]:
-        """B, always in float32; estimated once per size and kind of picture."""
-        key = (config.size, config.basis)
-        if config.rank and key not in self._directions:
-            shape = (1, 3, config.size, config.size)
-            if config.basis == "noise":
-                blank = torch.randn(shape, generator=torch.Generator().manual_seed(0))
-            else:
-                blank = normalise(
-                    torch.zeros(1, config.size, config.size, 3, dtype=torch.uint8), self.encoder.mean, self.encoder.std
-                )
-            self._directions[key] = positional_directions(unit_tokens(self.encoder, blank, float32=True)[0])
+        """B, always in float32; looked up once per size and kind of picture."""
         if not config.rank:
             return torch.zeros(self.encoder.channels, 0, device=self.encoder.device)
+        key = (config.size, config.basis)
+        if key not in self._directions:
+            self._directions[key] = positional_subspace(self.encoder, *key)
         return self._directions[key][:, : config.rank]
 
     def _debias(self, tokens: Float[Tensor, "*s n c"], config: Config) -> Float[Tensor, "*s n c"]:
@@ -318,58 +369,14 @@ class INSID3:
         kept = self._references.setdefault(concept, {})
         key = (config.basis, config.rank)
         if key not in kept:
-            device, masks = self.encoder.device, concept.patch_masks
+            device = self.encoder.device
             kept[key] = _Reference(
-                self._debias(concept.tokens.to(device), config),
-                torch.zeros(concept.tokens.shape[:2], dtype=torch.bool) if masks is None else masks.to(device),
+                [self._debias(tokens.to(device), config) for tokens in concept.tokens],
+                [mask.to(device) for mask in concept.patch_masks],
                 self._debias(concept.negatives.to(device), config),
             )
         return kept[key]
 
-    def _accept(self, concept: Concept, *settings: Config) -> None:
-        """Refuse tokens that this model's encoder would not have made."""
-        if concept.backbone != self.encoder.name:
-            raise ConceptError(
-                f"concept {concept.name!r} was made with backbone {concept.backbone}, "
-                f"this model has {self.encoder.name}: load that backbone (--backbone), or make the concept again"
-            )
-        if concept.weights_hash != self.encoder.weights_hash:
-            raise ConceptError(
-                f"concept {concept.name!r} was made with weights {concept.weights_hash} of {concept.backbone}, "
-                f"this model has {self.encoder.weights_hash}: load the same file, or make the concept again"
-            )
-        sizes = sorted({config.size for config in settings})
-        if concept.size not in sizes:
-            raise ConceptError(
-                f"concept {concept.name!r} was made at size {concept.size}, this model works at "
-                f"{' or '.join(map(str, sizes))}: make it again, or use size={concept.size} (--size)"
-            )
-
-
-def _check(config: Config, encoder: Encoder) -> None:
-    patch, size = encoder.patch_size, config.size
-    if size % patch:
-        lower = size // patch * patch
-        near = " or ".join(str(side) for side in (lower, lower + patch) if side)
-        raise ConfigError(f"size {size} is not a multiple of the patch size {patch} of {encoder.name}: use {near}")
-    patches = (size // patch) ** 2
-    if config.rank >= min(encoder.channels, patches):
-        raise ConfigError(
-            f"rank {config.rank} leaves nothing of {encoder.name}'s {encoder.channels} channels at {patches} patches: "
-            f"use less than {min(encoder.channels, patches)}"
-        )
-
 
 def _listed(sources: Source | Sequence[Source]) -> list[Source]:
     return list(sources) if isinstance(sources, list | tuple) else [sources]  # type: ignore[list-item]
-
-
-def _points(points: ArrayLike, size: tuple[int, int]) -> Float[np.ndarray, "p 2"]:
-    xy = np.asarray(points, dtype=np.float64)
-    if xy.ndim != 2 or xy.shape[1] != 2 or not np.isfinite(xy).all():
-        raise ValueError(f"points must be finite (x, y) pairs, shape (p, 2), got {np.shape(points)}")
-    outside = (xy < 0).any(1) | (xy > [size[1], size[0]]).any(1)
-    if outside.any():
-        x, y = xy[outside][0]
-        raise ValueError(f"point ({x:g}, {y:g}) lies outside the reference picture of {size[1]} x {size[0]} pixels")
-    return xy

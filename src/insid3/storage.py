@@ -5,9 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 from uuid import uuid4
 
+CACHES = ("weights", "compiled", "basis")  #: folders of `cache_dir` that may be deleted at any time
+
 
 def cache_dir() -> Path:
-    """Where converted weights are kept: $INSID3_CACHE, else $XDG_CACHE_HOME/insid3, else ~/.cache/insid3."""
+    """Where what can be made again is kept: $INSID3_CACHE, else $XDG_CACHE_HOME/insid3, else ~/.cache/insid3."""
     if own := os.environ.get("INSID3_CACHE"):
         return Path(own).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "insid3"

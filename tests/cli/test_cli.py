@@ -30,7 +30,7 @@ def invoke(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Invoke:
         import_module(f"insid3.cli.{commands}")
 
     def from_pretrained(backbone: str, **options: object) -> INSID3:
-        for name in ("weights", "device", "dtype"):
+        for name in ("weights", "device", "dtype", "engine"):
             options.pop(name)
         return colour_model(**options)
 

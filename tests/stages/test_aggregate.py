@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import oracles
-from insid3.stages.aggregate import cluster_scores, merged
+from insid3.stages.aggregate import cluster_scores, margins
 
 LABELS = torch.tensor([0, 0, 1, 1, 1, 1, 2])
 
@@ -30,16 +30,22 @@ def test_scores_by_hand(seed: int, expected: list[float]) -> None:
 @pytest.mark.parametrize(
     ("threshold", "keep_seed", "expected"),
     [
-        (0.2, False, [1, 1, 0, 0, 0, 0, 1]),  # 0.25 is strictly above 0.2
-        (0.25, False, [0, 0, 0, 0, 0, 0, 1]),  # and not above itself
-        (0.5, False, [0] * 7),  # the published code drops the seed as well
-        (0.5, True, [0, 0, 1, 1, 1, 1, 0]),
-        (-1.0, False, [1] * 7),
+        (0.2, False, [1, 0, 1]),  # 0.25 is strictly above 0.2
+        (0.25, False, [0, 0, 1]),  # and not above itself
+        (0.5, False, [0, 0, 0]),  # the published code drops the seed as well
+        (0.5, True, [0, 1, 0]),
+        (-1.0, False, [1, 1, 1]),
+        (0.0, False, [1, 1, 1]),
     ],
 )
-def test_merged_by_hand(threshold: float, keep_seed: bool, expected: list[int]) -> None:
-    found = merged(torch.tensor([0.25, 0.125, 0.5]), LABELS, 1, threshold, keep_seed)
-    assert found.int().tolist() == expected
+def test_kept_by_hand(threshold: float, keep_seed: bool, expected: list[int]) -> None:
+    found = margins(torch.tensor([0.25, 0.125, 0.5]), 1, threshold, keep_seed)
+    assert (found > 0).int().tolist() == expected
+
+
+def test_margins_are_in_units_of_the_threshold_and_cut() -> None:
+    found = margins(torch.tensor([0.25, 0.1, 0.9, -0.9]), 1, 0.2, False)
+    assert found.tolist() == pytest.approx([0.25, -0.5, 1, -1])
 
 
 @given(st.integers(0, 2**32), st.integers(1, 6), st.integers(0, 12))
@@ -57,4 +63,3 @@ def test_parity_and_permutation(seed: int, k: int, more: int) -> None:
     order = torch.randperm(len(labels), generator=generator)
     moved = cluster_scores(means, forward[order], labels[order], candidates[order], seed % k)
     torch.testing.assert_close(moved, scores)
-    assert merged(scores, labels[order], 0, 0.1, False).equal(merged(scores, labels, 0, 0.1, False)[order])

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-import insid3.stages.localize as module
 import oracles
+from insid3 import blocks
 from insid3.stages.localize import backward_votes, candidates, nearest, prototype
 
 E = torch.eye(4)  # tokens by hand: unit vectors along the axes
@@ -105,7 +105,7 @@ def test_permuting_patches_permutes_votes_and_reference_order_does_not_matter() 
 def test_blocks_do_not_matter(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
     queries, keys = unit(23, 6), unit(17, 6, seed=1)
     whole = queries @ keys.T
-    monkeypatch.setattr(module, "_BLOCK", block)
+    monkeypatch.setattr(blocks, "NUMBERS", block)
     similarity, index = nearest(queries, keys)
     assert index.equal(whole.argmax(1))
     torch.testing.assert_close(similarity, whole.amax(1))

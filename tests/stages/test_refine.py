@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 import oracles
-from insid3.stages.refine import to_pixels
+from insid3.stages.refine import blend_to_pixels, to_pixels
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,9 @@ from insid3.stages.refine import to_pixels
 )
 def test_by_hand(patches: str, side: int, size: tuple[int, int], expected: str) -> None:
     grid = torch.tensor([[patch == "1" for patch in row] for row in patches.split()])
-    found = " ".join("".join(".1"[pixel] for pixel in row) for row in to_pixels(grid, side, size).tolist())
+    found = " ".join(
+        "".join(".1"[pixel] for pixel in row) for row in to_pixels(grid, side // 2, (side, side), size).tolist()
+    )
     assert found == expected
 
 
@@ -33,7 +35,7 @@ def test_by_hand(patches: str, side: int, size: tuple[int, int], expected: str) 
 def test_parity(patches: np.ndarray, size: tuple[int, int]) -> None:
     square = oracles.bilinear(patches, (16, 16)) > 0.5
     exact = oracles.bilinear(square, size)
-    found = to_pixels(torch.from_numpy(patches), 16, size).numpy()
+    found = to_pixels(torch.from_numpy(patches), 4, (16, 16), size).numpy()
     decided = abs(exact - 0.5) > 1e-5  # a pixel at just half may round to either side where sizes do not divide
     assert (found == (exact > 0.5))[decided].all()
     assert size not in [(16, 16), (32, 16), (8, 64)] or (found == (exact > 0.5)).all()
@@ -41,7 +43,20 @@ def test_parity(patches: np.ndarray, size: tuple[int, int]) -> None:
 
 @given(arrays(bool, (5, 5)))
 def test_mirrored_patches_give_the_mirrored_mask(patches: np.ndarray) -> None:
-    mask = to_pixels(torch.from_numpy(patches), 40, (64, 24))
+    mask = to_pixels(torch.from_numpy(patches), 8, (40, 40), (64, 24))
     for axis in (0, 1):
         mirrored = torch.from_numpy(np.flip(patches, axis).copy())
-        assert to_pixels(mirrored, 40, (64, 24)).equal(mask.flip(axis))
+        assert to_pixels(mirrored, 8, (40, 40), (64, 24)).equal(mask.flip(axis))
+
+
+def test_padding_is_cut_off() -> None:
+    """A picture of 6 x 12 in a square of 12 x 12 with patches of 4: the second row of patches is half padding."""
+    patches = torch.tensor([[False, False, False], [True, True, True]])
+    mask = to_pixels(patches, 4, (6, 12), (6, 12))
+    assert mask.tolist() == [[False] * 12] * 4 + [[True] * 12] * 2
+
+
+def test_blended_margins_are_cut_at_zero() -> None:
+    mask = blend_to_pixels(torch.tensor([[-1.0, 1.0], [-1.0, -1.0]]), (4, 4))
+    exact = oracles.bilinear(np.array([[-1.0, 1.0], [-1.0, -1.0]]), (4, 4)) > 0
+    assert mask.tolist() == exact.tolist()

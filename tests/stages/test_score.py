@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from insid3.stages import score as stage
+from insid3 import blocks
 from insid3.stages.score import score
 
 CONCEPT = torch.tensor([1.0, 0.0])
@@ -68,5 +68,5 @@ def test_between_zero_and_one(seed: int, n: int, c: int, shots: int) -> None:
 
 def test_blocks_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = score(CONCEPT, TARGET, KEPT, REFERENCE, MASKS)
-    monkeypatch.setattr(stage, "_BLOCK", 1)
+    monkeypatch.setattr(blocks, "NUMBERS", 1)
     assert score(CONCEPT, TARGET, KEPT, REFERENCE, MASKS) == pytest.approx(whole, abs=1e-6)

@@ -1,14 +1,19 @@
 """Frozen encoders by name."""
 
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from insid3.backbones.registry import REGISTRY, Backbone, find
 from insid3.config import Defaults
+from insid3.errors import ConfigError
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Callable
 
+    import torch
+
+    from insid3.backbones.timm_vit import TorchEncoder
     from insid3.types import Encoder
 
 __all__ = ["REGISTRY", "Backbone", "find", "load_encoder", "uncalibrated"]
@@ -20,6 +25,7 @@ def load_encoder(
     weights: "str | os.PathLike[str] | None" = None,
     device: str = "auto",
     dtype: str = "auto",
+    engine: str = "auto",
     local_files_only: bool = False,
 ) -> "Encoder":
     """The encoder of that name, in memory and ready.
@@ -29,20 +35,40 @@ def load_encoder(
         weights: file to read instead of the hub: Meta's .pth, or .safetensors with timm's or transformers' keys.
         device: "auto" takes CUDA, then MPS, then the CPU.
         dtype: "float32", "bfloat16", "float16", or "auto": float32 on CPUs, half precision on accelerators.
+        engine: "torch", "openvino" (CPUs only, extra "openvino"), or "auto": OpenVINO where it is installed and serves.
         local_files_only: never ask the hub, use what has been downloaded before.
 
     Raises:
-        ConfigError: unknown backbone, device or dtype.
+        ConfigError: unknown backbone, device, dtype or engine, or an engine that cannot run them.
         WeightsError: the weights are missing, damaged or of another architecture.
-        MissingExtraError: the embedded backbone's packages are not installed.
+        MissingExtraError: the packages of the embedded backbone or of the engine are not installed.
     """
     from insid3.backbones import embedded, timm_vit
 
     found = find(backbone)
     where, how = timm_vit.resolve(device, dtype)
+    build = _builder(engine)
     if found.source == "embedded":
-        return embedded.load(found, weights, where, how)
-    return timm_vit.load(found, weights, where, how, local_files_only)
+        return embedded.load(found, weights, where, how, build)
+    return timm_vit.load(found, weights, where, how, local_files_only, build)
+
+
+def _builder(engine: str) -> "Callable[..., TorchEncoder]":
+    """What makes an encoder of a timm model."""
+    if engine not in ("auto", "torch", "openvino"):
+        raise ConfigError(f"engine must be auto, torch or openvino, got {engine!r}")
+
+    def build(model: Any, name: str, weights_hash: str, device: "torch.device", dtype: "torch.dtype") -> "TorchEncoder":
+        from insid3.backbones import openvino_vit, timm_vit
+
+        why_not = openvino_vit.obstacle(model, device, dtype)
+        if engine == "openvino" and why_not is not None:
+            raise ConfigError(f"engine 'openvino' cannot be used: {why_not}. Use engine='torch' (--engine torch)")
+        fast = engine == "openvino" or (engine == "auto" and why_not is None and openvino_vit.is_installed())
+        made = openvino_vit.OpenVinoEncoder if fast else timm_vit.TorchEncoder
+        return made(model, name, weights_hash, device, dtype)
+
+    return build
 
 
 def uncalibrated(encoder: "Encoder") -> Defaults:

@@ -8,6 +8,7 @@ import hashlib
 import importlib.util
 import os
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +29,18 @@ _SHA256 = (
 
 
 def load(
-    backbone: Backbone, weights: str | os.PathLike[str] | None, device: torch.device, dtype: torch.dtype
+    backbone: Backbone,
+    weights: str | os.PathLike[str] | None,
+    device: torch.device,
+    dtype: torch.dtype,
+    build: Callable[..., TorchEncoder],
 ) -> TorchEncoder:
     """The encoder, converted at first use and kept in the cache folder from then on."""
     if weights is not None:
         raise WeightsError(f"{backbone.name} brings its own weights; weights= goes with the dinov3 and timm: backbones")
     state = load_state()
     model = create(backbone.architecture, state, "the converted weights do not fit", img_size=518, depth=DEPTH)
-    return TorchEncoder(model, backbone.name, fingerprint(state), device, dtype)
+    return build(model, backbone.name, fingerprint(state), device, dtype)
 
 
 def cached_file() -> Path:

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,8 @@ class TorchEncoder:
     With a half-precision dtype products run under autocast; norms, RoPE tables and the residual stream stay float32.
     """
 
+    engine = "torch"
+
     def __init__(self, model: Any, name: str, weights_hash: str, device: torch.device, dtype: torch.dtype) -> None:
         self.name, self.weights_hash, self.device, self.dtype = name, weights_hash, device, dtype
         self.patch_size: int = model.patch_embed.patch_size[0]
@@ -41,19 +43,23 @@ class TorchEncoder:
         self, images: Float[Tensor, "b 3 R R2"], layers: Sequence[int] = (-1,), *, float32: bool = False
     ) -> tuple[Float[Tensor, "b h w c"], ...]:
         blocks = [range(len(self._model.blocks))[layer] for layer in layers]
-        half = self.dtype != torch.float32 and not float32
-        with torch.no_grad(), torch.autocast(self.device.type, self.dtype if half else None, enabled=half):
-            maps = self._model.forward_intermediates(
-                images.to(self.device, torch.float32),
-                indices=sorted({*blocks}),
-                norm=True,
-                stop_early=True,
-                output_fmt="NLC",
-                intermediates_only=True,
-            )
-        by_block = dict(zip(sorted({*blocks}), maps, strict=True))
+        indices = sorted({*blocks})
+        dtype = torch.float32 if float32 else self.dtype
+        with torch.no_grad():
+            maps = self._tokens(images.to(self.device, torch.float32), indices, dtype)
+        by_block = dict(zip(indices, maps, strict=True))
         grid = [side // self.patch_size for side in images.shape[2:]]
         return tuple(by_block[block].float().unflatten(1, grid) for block in blocks)
+
+    def _tokens(
+        self, images: Float[Tensor, "b 3 R R2"], indices: list[int], dtype: torch.dtype
+    ) -> Sequence[Float[Tensor, "b n c"]]:
+        """Patch tokens after each of these blocks and the final norm."""
+        half = dtype != torch.float32
+        with torch.autocast(self.device.type, dtype if half else None, enabled=half):
+            return self._model.forward_intermediates(
+                images, indices=indices, norm=True, stop_early=True, output_fmt="NLC", intermediates_only=True
+            )
 
 
 def resolve(device: str, dtype: str) -> tuple[torch.device, torch.dtype]:
@@ -85,6 +91,7 @@ def load(
     device: torch.device,
     dtype: torch.dtype,
     local_files_only: bool,
+    build: Callable[..., TorchEncoder],
 ) -> TorchEncoder:
     """The encoder with weights from the file, or else from the hub.
 
@@ -107,13 +114,18 @@ def load(
     if backbone.source == "dinov3":
         # The published files hold the RoPE periods rounded to bfloat16; other formats leave them out.
         model.rope.periods.copy_(model.rope.periods.bfloat16() if periods is None else periods)
-    return TorchEncoder(model, backbone.name, checkpoint.fingerprint(state), device, dtype)
+    return build(model, backbone.name, checkpoint.fingerprint(state), device, dtype)
 
 
 def create(architecture: str, state: State, wrong: str, **arguments: Any) -> Any:
-    """A timm ViT that holds exactly these tensors; `wrong` begins the message when they do not fit."""
+    """A timm ViT that holds exactly these tensors; `wrong` begins the message when they do not fit.
+
+    The model is laid out without memory and takes the tensors as they are: weights that lie in a mapped file are read
+    when they are first used, and nothing is initialised only to be overwritten.
+    """
     try:
-        model = timm.create_model(architecture, num_classes=0, dynamic_img_size=True, **arguments)
+        with torch.device("meta"):
+            model = timm.create_model(architecture, num_classes=0, dynamic_img_size=True, **arguments)
     except TypeError as error:
         raise ConfigError(f"timm:{architecture} is not a ViT with patch tokens that takes any picture size") from error
     if not hasattr(model, "forward_intermediates") or not hasattr(model, "patch_embed"):
@@ -129,7 +141,12 @@ def create(architecture: str, state: State, wrong: str, **arguments: Any) -> Any
         raise WeightsError(
             f"{wrong}: unexpected tensor {extra[0]}" + (f" and {len(extra) - 1} more" if extra[1:] else "")
         )
-    model.load_state_dict(state)
+    model.load_state_dict({name: value.float() for name, value in state.items()}, assign=True)
+    for module in model.modules():  # what no checkpoint holds: RoPE tables, the key's fixed zero bias
+        if laid_out := [name for name, buffer in module.named_buffers(recurse=False) if buffer.is_meta]:
+            for name in laid_out:
+                setattr(module, name, torch.empty_like(getattr(module, name), device="cpu"))
+            module.init_non_persistent_buffers()
     return model
 
 

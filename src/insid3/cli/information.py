@@ -4,7 +4,7 @@ import importlib.metadata
 import os
 import platform
 import shutil
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -13,9 +13,14 @@ from rich.table import Table
 from insid3 import __version__
 from insid3.backbones.registry import REGISTRY
 from insid3.cli import app
-from insid3.storage import cache_dir
+from insid3.storage import CACHES, cache_dir
 
-cache_app = typer.Typer(no_args_is_help=True, help="The folder of converted weights.")
+if TYPE_CHECKING:
+    import torch
+
+cache_app = typer.Typer(
+    no_args_is_help=True, help="The folder of converted weights, compiled models and positional bases."
+)
 app.add_typer(cache_app, name="cache")
 
 
@@ -54,7 +59,7 @@ def doctor() -> None:
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     rows = {
         "insid3": f"{__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}",
-        "engine": f"torch {torch.__version__}, timm {timm.__version__}",
+        "engine": f"{_engine(device)}, timm {timm.__version__}",
         "device": f"{device} ({torch.get_num_threads()} threads), computing in {str(dtype).removeprefix('torch.')}",
         "cache": f"{folder} ({'writable' if os.access(existing, os.W_OK) else 'NOT writable: set INSID3_CACHE'})",
         "weights": ", ".join(name for name in REGISTRY if weights_here(name)) or "none here: see 'insid3 backbones'",
@@ -80,15 +85,30 @@ def info() -> None:
 
 @cache_app.command()
 def clear(yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False) -> None:
-    """Delete the converted weights; they are made again when needed."""
-    folder = cache_dir() / "weights"
-    if not folder.exists():
-        typer.echo(f"nothing in {folder}")
+    """Delete converted weights, compiled models and positional bases; they are made again when needed."""
+    folders = [cache_dir() / name for name in CACHES if (cache_dir() / name).exists()]
+    if not folders:
+        typer.echo(f"nothing in {cache_dir()}")
         return
     if not yes:
-        typer.confirm(f"delete {folder}?", abort=True)
-    shutil.rmtree(folder)
-    typer.echo(f"deleted {folder}")
+        typer.confirm(f"delete {', '.join(map(str, folders))}?", abort=True)
+    for folder in folders:
+        shutil.rmtree(folder)
+        typer.echo(f"deleted {folder}")
+
+
+def _engine(device: "torch.device") -> str:
+    """What `engine="auto"` takes here, with versions."""
+    import torch
+
+    found = f"torch {torch.__version__}"
+    if device.type != "cpu":
+        return found
+    try:
+        openvino = f"openvino {importlib.metadata.version('openvino')}"
+    except importlib.metadata.PackageNotFoundError:
+        return f'{found}; pip install "insid3[openvino]" for a faster one'
+    return f"{openvino}, {found}"
 
 
 def weights_here(name: str) -> bool:

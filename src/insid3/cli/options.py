@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from insid3.config import Basis, Config
+from insid3.config import Basis, Config, Fit
 from insid3.errors import ConceptError, ConfigError
 
 if TYPE_CHECKING:
@@ -24,6 +24,9 @@ _SETTINGS: dict[str, tuple[Any, str]] = {
     "threshold": (float, "Clusters that score above this belong to the mask."),
     "basis": (Basis, "Picture that shows the positional subspace: black (published code) or noise (paper)."),
     "keep_seed": (bool, "The seed cluster always stays in the mask (paper); the published code may drop it."),
+    "fit": (Fit, "How a picture becomes a square: stretch (published), or pad to keep its aspect ratio."),
+    "tile": (int, "Side in pixels of the target's tiles, for small objects in large pictures; whole if not given."),
+    "overlap": (float, "Share of its side that a tile has in common with the next."),
     "max_pixels": (int, "Refuse pictures with more pixels than this."),
 }
 
@@ -49,6 +52,7 @@ _MODEL = [
     _model_option("weights", Path | None, None, "Weights file (.pth, .safetensors) instead of the hub."),
     _model_option("device", str, "auto", "auto, cpu, cuda, cuda:1, mps."),
     _model_option("dtype", str, "auto", "auto (float32 on CPUs), float32, bfloat16, float16."),
+    _model_option("engine", str, "auto", "auto (openvino on CPUs where installed), torch, openvino."),
     _model_option("threads", int | None, None, "CPU threads; all cores if not given."),
     *(_setting(field.name) for field in fields(Config)),
     _model_option("quiet", bool, False, "Errors only.", "--quiet", "-q"),

@@ -29,14 +29,13 @@ def cluster_scores(
     return cross * intra * area
 
 
-def merged(
-    scores: Float[Tensor, "k"], labels: Int[Tensor, "n"], seed: int, threshold: float, keep_seed: bool
-) -> Bool[Tensor, "n"]:
-    """Patches of every cluster whose score is above the threshold.
+def margins(scores: Float[Tensor, "k"], seed: int, threshold: float, keep_seed: bool) -> Float[Tensor, "k"]:
+    """How far every cluster is above the threshold, in units of it, cut to [-1, 1]: positive means kept.
 
-    The published code applies this to the seed as well, so nothing may remain; in the paper the seed always stays.
+    The published code applies the threshold to the seed as well, so nothing may remain; in the paper the seed always
+    stays. The cut makes tiles that agree weigh the same, however sure they are.
     """
-    kept = scores > threshold
+    above = ((scores - threshold) / max(abs(threshold), 1e-6)).clamp(-1, 1)
     if keep_seed:
-        kept[seed] = True
-    return kept[labels]
+        above[seed] = 1
+    return above

@@ -15,8 +15,8 @@ def unit_tokens(encoder: Encoder, images: Float[Tensor, "b 3 R R"], *, float32: 
 
 
 def normalise(
-    pictures: UInt8[Tensor, "b R R 3"], mean: tuple[float, float, float], std: tuple[float, float, float]
-) -> Float[Tensor, "b 3 R R"]:
+    pictures: UInt8[Tensor, "b H W 3"], mean: tuple[float, float, float], std: tuple[float, float, float]
+) -> Float[Tensor, "b 3 H W"]:
     """8-bit RGB to the encoder's input."""
     scaled = pictures.float() / 255
     return ((scaled - scaled.new_tensor(mean)) / scaled.new_tensor(std)).permute(0, 3, 1, 2).contiguous()

@@ -1,31 +1,31 @@
 """Stage 2: which target patches may show the concept (paper 3.3). All tokens are debiased."""
 
+from collections.abc import Iterable
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-_BLOCK = 2**24  # similarities held at once (64 MB)
+from insid3.blocks import in_blocks
 
 
-def prototype(reference: Float[Tensor, "s n c"], masks: Bool[Tensor, "s n"]) -> Float[Tensor, "c"]:
+def prototype(reference: Iterable[Float[Tensor, "_ c"]], masks: Iterable[Bool[Tensor, "_"]]) -> Float[Tensor, "c"]:
     """g: per shot the mean token under the mask, the mean of these, normalised. No mask may be empty."""
-    weights = masks.to(reference.dtype)
-    means = torch.einsum("snc,sn->sc", reference, weights) / weights.sum(1, keepdim=True)
-    return F.normalize(means.mean(0), dim=-1)
+    means = [tokens[mask].mean(0) for tokens, mask in zip(reference, masks, strict=True)]
+    return F.normalize(torch.stack(means).mean(0), dim=-1)
 
 
 def nearest(queries: Float[Tensor, "q c"], keys: Float[Tensor, "n c"]) -> tuple[Float[Tensor, "q"], Int[Tensor, "q"]]:
     """Each query's largest similarity to the keys and where it is; in blocks, without the q x n matrix."""
-    rows = max(1, _BLOCK // len(keys))
-    best = [(block @ keys.T).max(1) for block in queries.split(rows)]
+    best = in_blocks(queries, len(keys), lambda block: (block @ keys.T).max(1))
     return torch.cat([b.values for b in best]), torch.cat([b.indices for b in best])
 
 
 def backward_votes(
     target: Float[Tensor, "n c"],
-    reference: Float[Tensor, "s n c"],
-    masks: Bool[Tensor, "s n"],
+    reference: Iterable[Float[Tensor, "_ c"]],
+    masks: Iterable[Bool[Tensor, "_"]],
     negatives: Float[Tensor, "m c"],
 ) -> Int[Tensor, "n"]:
     """In how many shots each target patch's most similar patch lies under the mask.

@@ -1,19 +1,21 @@
 """How far a mask can be trusted: likeness of the mask to the concept x coverage of the concept by the mask."""
 
+from collections.abc import Iterable
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-_BLOCK = 2**24  # similarities held at once (64 MB)
+from insid3.blocks import in_blocks
 
 
 def score(
     concept: Float[Tensor, "c"],
     debiased: Float[Tensor, "n c"],
     kept: Bool[Tensor, "n"],
-    reference: Float[Tensor, "s n c"],
-    masks: Bool[Tensor, "s n"],
+    reference: Iterable[Float[Tensor, "_ c"]],
+    masks: Iterable[Bool[Tensor, "_"]],
 ) -> float:
     """sqrt(likeness * coverage), both clamped to [0, 1]; 0.0 without kept patches. Not in the paper.
 
@@ -35,7 +37,9 @@ def score(
     if not len(inside):
         return 0.0
     likeness = F.normalize(inside.mean(0), dim=0) @ concept
-    rows = max(1, _BLOCK // len(inside))
-    shots = [tokens[mask].split(rows) for tokens, mask in zip(reference, masks, strict=True)]
-    coverage = torch.stack([torch.cat([(block @ inside.T).amax(1) for block in shot]).mean() for shot in shots]).mean()
+    covered = [
+        torch.cat(in_blocks(tokens[mask], len(inside), lambda block: (block @ inside.T).amax(1))).mean()
+        for tokens, mask in zip(reference, masks, strict=True)
+    ]
+    coverage = torch.stack(covered).mean()
     return float((likeness.clamp(0, 1) * coverage.clamp(0, 1)).sqrt())
