@@ -8,7 +8,14 @@ from torch import Tensor
 
 NUMBERS = 2**24  #: held at once by a block's result (64 MB)
 
-_SIGNS = ("out of memory", "not enough memory", "can't allocate memory", "bad_alloc", "bad allocation")
+_SIGNS = (
+    "out of memory",
+    "not enough memory",
+    "can't allocate memory",
+    "failed to allocate",
+    "bad_alloc",
+    "bad allocation",
+)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
