@@ -45,14 +45,17 @@ def candidates(forward: Array, counts: Sequence[int], shots: int) -> list[bool]:
     return [passed and count >= math.ceil(shots / 2) for passed, count in zip(gate, counts, strict=True)]
 
 
-def upgma(tokens: Array, tau: float) -> tuple[list[int], float]:
+def upgma(tokens: Array, tau: float, start: Sequence[int] | None = None) -> tuple[list[int], float]:
     """Average linkage: merge the closest pair, one at a time, while its mean similarity is above tau.
+
+    Tokens with the same value in `start` are together from the beginning.
 
     Returns labels, and how close the run came to being undecided: the smallest gap between the best pair and the next,
     or between the best pair and tau.
     """
     similarity = tokens @ tokens.T
-    clusters = [[i] for i in range(len(tokens))]
+    values = list(range(len(tokens)) if start is None else start)
+    clusters = [[i for i, other in enumerate(values) if other == value] for value in dict.fromkeys(values)]
     closest_call = math.inf
     while len(clusters) > 1:
         linkage = {

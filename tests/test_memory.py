@@ -20,9 +20,8 @@ from stubs import ColourEncoder, box_mask, scene
         RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: you tried ..."),
         RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 8 bytes."),
         RuntimeError("Exception from src/inference/src/cpp/infer_request.cpp:224: std::bad_alloc"),
-        RuntimeError(
-            "Check 'ptr' failed at src/plugins/intel_cpu/src/cpu_memory.cpp:257:\nFailed to allocate 98228736 bytes"
-        ),
+        RuntimeError("Check 'ptr' failed at src/cpu_memory.cpp:257:\nFailed to allocate 98228736 bytes"),
+        RuntimeError("could not create a primitive"),
         RuntimeError("MPS backend out of memory (MPS allocated: 18.00 GB)"),
     ],
 )

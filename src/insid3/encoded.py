@@ -63,31 +63,36 @@ def encode(
             square = resize_image(picture, inner_size(frame.size, config))
         else:
             square = resize_part(picture, frame.box(window), config.size)
-        pixels = normalise(torch.from_numpy(square.copy()).to(encoder.device)[None], encoder.mean, encoder.std)
-        pixels = pad(pixels, (0, config.size - square.shape[1], 0, config.size - square.shape[0]))
-        tokens = _tokens(encoder, pixels)
+        tokens = _tokens(encoder, square, config.size)
         grid = tokens.view(frame.side, frame.side, -1)
         result.append(grid[:height, :width].reshape(height * width, -1))
     return torch.stack(result)
 
 
-def _tokens(encoder: Encoder, pixels: Float[Tensor, "1 3 R R"]) -> Float[Tensor, "n c"]:
-    """Of one square; where memory does not suffice, the largest size that does is tried out and named."""
+def _tokens(encoder: Encoder, picture: UInt8[np.ndarray, "h w 3"], size: int) -> Float[Tensor, "n c"]:
+    """Of one square, padded where the picture is smaller; where memory does not suffice, a size that fits is named."""
     try:
-        return unit_tokens(encoder, pixels)[0]
+        return _padded_tokens(encoder, picture, size)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-    size = pixels.shape[-1]
-    while (size := int(size * 0.7) // encoder.patch_size * encoder.patch_size) > 0:
+    fits = size
+    while (fits := int(fits * 0.7) // encoder.patch_size * encoder.patch_size) > 0:
         try:
-            encoder(pixels[..., :size, :size])
+            _padded_tokens(encoder, picture[:fits, :fits], fits)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
             continue
         raise SizeError(
-            f"size {pixels.shape[-1]} needs more memory than {encoder.device} has; size={size} (--size {size}) fits, "
-            f"and tile= (--tile) sees large pictures in parts"
+            f"size {size} needs more memory than {encoder.device} has; size={fits} (--size {fits}) fits, "
+            "and tile= (--tile) sees large pictures in parts"
         )
     raise SizeError(f"{encoder.name} does not fit into the memory of {encoder.device} at any size")
+
+
+def _padded_tokens(encoder: Encoder, picture: UInt8[np.ndarray, "h w 3"], size: int) -> Float[Tensor, "n c"]:
+    square = torch.from_numpy(picture.copy()).to(encoder.device)[None]
+    pixels = normalise(square, encoder.mean, encoder.std)
+    pixels = pad(pixels, (0, size - pixels.shape[3], 0, size - pixels.shape[2]))
+    return unit_tokens(encoder, pixels)[0]

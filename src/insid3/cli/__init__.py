@@ -9,7 +9,7 @@ import typer
 from insid3 import __version__
 from insid3.errors import Insid3Error
 
-COMMANDS = ("segment", "match", "concept", "information")  # modules, in the order of the help
+COMMANDS = ("segment", "match", "concept", "export", "information")  # modules, in the order of the help
 
 app = typer.Typer(
     name="insid3",

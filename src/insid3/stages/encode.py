@@ -18,8 +18,8 @@ def normalise(
     pictures: UInt8[Tensor, "b H W 3"], mean: tuple[float, float, float], std: tuple[float, float, float]
 ) -> Float[Tensor, "b 3 H W"]:
     """8-bit RGB to the encoder's input."""
-    scaled = pictures.float() / 255
-    return ((scaled - scaled.new_tensor(mean)) / scaled.new_tensor(std)).permute(0, 3, 1, 2).contiguous()
+    pixels = pictures.permute(0, 3, 1, 2).contiguous().float().div_(255)
+    return pixels.sub_(pixels.new_tensor(mean).view(3, 1, 1)).div_(pixels.new_tensor(std).view(3, 1, 1))
 
 
 def patch_mask(mask: Bool[Tensor, "R R"], patch_size: int) -> Bool[Tensor, "n"]:
