@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test test-long parity lint types format bench clean
+.PHONY: setup demo test test-long parity lint types format bench accuracy clean
 
 setup: .venv/.installed
 
@@ -34,7 +34,12 @@ format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: setup           ## what a mask's score is worth, on the dev episodes
+bench: setup           ## cost against the published way and scikit-learn: tables and plots in benchmarks/results/
+	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/clustering.py
+
+accuracy: setup        ## on the dev episodes: what bfloat16 costs, what a mask's score is worth
+	$(BIN)/python benchmarks/precision.py
 	$(BIN)/python benchmarks/score.py
 
 clean:

@@ -194,8 +194,9 @@ def one(way: str, size: int) -> dict[str, Any]:
     return {**row, "mask": np.packbits(mask).tobytes().hex()}
 
 
-def in_own_process(*words: object) -> dict[str, Any]:
-    command = [sys.executable, "-W", "ignore", __file__, *map(str, words)]
+def in_own_process(*words: object, script: str = __file__) -> dict[str, Any]:
+    """What the script prints as its last line when called with these words."""
+    command = [sys.executable, "-W", "ignore", script, *map(str, words)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(done.stderr)

@@ -22,6 +22,7 @@ from stubs import ColourEncoder, box_mask, scene
         RuntimeError("Exception from src/inference/src/cpp/infer_request.cpp:224: std::bad_alloc"),
         RuntimeError("Check 'ptr' failed at src/cpu_memory.cpp:257:\nFailed to allocate 98228736 bytes"),
         RuntimeError("could not create a primitive"),
+        RuntimeError("[CPU] Subgraph node with name 'blocks.0.attn/Transpose' can't alloc"),
         RuntimeError("MPS backend out of memory (MPS allocated: 18.00 GB)"),
     ],
 )

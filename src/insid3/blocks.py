@@ -9,7 +9,8 @@ from torch import Tensor
 NUMBERS = 2**24  #: held at once by a block's result (64 MB)
 
 _SIGNS = (
-    "out of memory", "not enough memory", "allocate memory", "failed to allocate", "bad_alloc",
+    "out of memory", "not enough memory",
+    "alloc",  # "can't allocate", "bad_alloc", ...
     "could not create a primitive", "could not create a memory object",  # oneDNN's
 )  # fmt: skip
 

@@ -57,16 +57,15 @@ def encode(
         SizeError: not enough memory; says which size fits.
     """
     height, width = frame.cells
-    result = []
-    for window in frame.windows:
+    result = torch.empty(len(frame.windows), height * width, encoder.channels, device=encoder.device)
+    for tokens, window in zip(result, frame.windows, strict=True):
         if len(frame.windows) == 1:
             square = resize_image(picture, inner_size(frame.size, config))
         else:
             square = resize_part(picture, frame.box(window), config.size)
-        tokens = _tokens(encoder, square, config.size)
-        grid = tokens.view(frame.side, frame.side, -1)
-        result.append(grid[:height, :width].reshape(height * width, -1))
-    return torch.stack(result)
+        grid = _tokens(encoder, square, config.size).view(frame.side, frame.side, -1)
+        tokens.copy_(grid[:height, :width].reshape(height * width, -1))
+    return result
 
 
 def _tokens(encoder: Encoder, picture: UInt8[np.ndarray, "h w 3"], size: int) -> Float[Tensor, "n c"]:

@@ -351,7 +351,13 @@ class INSID3:
         return target.once(("labels", tau), compute)
 
     def _debiased(self, target: Encoded, config: Config) -> Float[Tensor, "w n c"]:
-        return target.once((config.basis, config.rank), lambda: self._debias(target.tokens, config))
+        def compute() -> Tensor:
+            result = torch.empty_like(target.tokens)
+            for window, tokens in zip(result, target.tokens, strict=True):
+                window.copy_(self._debias(tokens, config))
+            return result
+
+        return target.once((config.basis, config.rank), compute)
 
     def _basis(self, config: Config) -> Float[Tensor, "c r"]:
         """B, always in float32; looked up once per size and kind of picture."""

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from insid3 import INSID3, __version__
+from insid3 import __version__
 from insid3.backbones import export as module
 from insid3.backbones.export import export
 from insid3.backbones.timm_vit import TorchEncoder
@@ -23,7 +23,7 @@ from insid3.errors import ConfigError, MissingExtraError, OutputError
 from insid3.images import read_image, resize_image
 from insid3.positional import positional_subspace
 from insid3.stages.debias import debias
-from insid3.stages.encode import normalise, unit_tokens
+from insid3.stages.encode import normalise
 from insid3.types import Encoder
 from stubs import colour_model
 
@@ -42,8 +42,12 @@ def noise(*shape: int) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(0))
 
 
+def unit(encoder: Encoder, images: Tensor) -> Tensor:
+    return F.normalize(encoder(images)[0].flatten(1, 2), dim=-1)
+
+
 def check(path: Path, encoder: Encoder, basis: Tensor, images: Tensor) -> None:
-    tokens = unit_tokens(encoder, images)
+    tokens = unit(encoder, images)
     for found, expected in zip(run(path, image=images), (tokens, debias(tokens, basis)), strict=True):
         torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
 
@@ -83,7 +87,7 @@ def test_batches(encoder: Encoder, basis: Tensor, exported: Path) -> None:
 def test_a_basis_of_ones_own(encoder: Encoder, exported: Path) -> None:
     """Of another rank, and of none."""
     images = noise(1, 3, 56, 70)
-    tokens = unit_tokens(encoder, images)
+    tokens = unit(encoder, images)
     other = torch.linalg.qr(noise(384, 7)).Q
     _, found = run(exported, image=images, basis=other)
     torch.testing.assert_close(found, debias(tokens, other), atol=1e-5, rtol=0)
@@ -117,14 +121,14 @@ def test_the_file_says_what_a_caller_must_know(encoder: Encoder, exported: Path)
 
 
 @pytest.mark.parity
-@pytest.mark.parametrize("name", ["landscape", "square"])
-def test_dinov3(shared: Path, stand_in: SimpleNamespace, dinov3: Encoder, tmp_path: Path, name: str) -> None:
+def test_dinov3(shared: Path, stand_in: SimpleNamespace, dinov3: Encoder, tmp_path: Path) -> None:
     """Against the tokens of Meta's own model code."""
     export(dinov3, noise(384, 5), CONFIG, tmp_path / "encoder.onnx")
     with np.load(shared / "golden" / "dinov3" / "features.npz") as golden:
-        expected = F.normalize(torch.from_numpy(golden[name]).flatten(2).mT, dim=-1)
-    found, _ = run(tmp_path / "encoder.onnx", image=stand_in.inputs[name])
-    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+        expected = {name: torch.from_numpy(golden[name]) for name in ("landscape", "square")}
+    for name, tokens in expected.items():
+        found, _ = run(tmp_path / "encoder.onnx", image=stand_in.inputs[name])
+        torch.testing.assert_close(found, F.normalize(tokens.flatten(2).mT, dim=-1), atol=1e-5, rtol=0)
 
 
 def made_up(architecture: str, **arguments: Any) -> TorchEncoder:
@@ -172,7 +176,7 @@ def test_what_cannot_be_exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_no_half_written_file(tmp_path: Path) -> None:
     (tmp_path / "encoder.onnx").mkdir()
-    with pytest.raises(OutputError, match="cannot write .*encoder.onnx"):
+    with pytest.raises(OutputError, match="cannot write"):
         export(made_up("test_vit"), torch.zeros(64, 5), CONFIG, tmp_path / "encoder.onnx")
     assert [path.name for path in tmp_path.iterdir()] == ["encoder.onnx"]
 

@@ -206,7 +206,9 @@ def command(*words: str, **environment: str) -> subprocess.CompletedProcess[str]
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("words", [[], ["segment"], ["match"], ["concept"], ["backbones"], ["cache"], ["doctor"]])
+@pytest.mark.parametrize(
+    "words", [[], ["segment"], ["match"], ["concept"], ["export-encoder"], ["backbones"], ["cache"], ["doctor"]]
+)
 def test_every_help_text(words: list[str]) -> None:
     result = command(*words, "--help", COLUMNS="100")
     assert result.returncode == 0

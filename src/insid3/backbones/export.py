@@ -1,8 +1,8 @@
 """The encoder as one ONNX file, for those who deploy elsewhere.
 
 Sizes stay open in the file: what depends on the grid of patches is computed inside the graph. timm's own code for that
-would freeze the size it is traced with (RoPE) or has no ONNX counterpart (the antialiased bicubic position table), so it
-is written here from elementary operations.
+would freeze the size it is traced with (RoPE), or needs antialiased resizing, rare among runtimes (position tables), so
+it is written here from elementary operations.
 """
 
 import json
@@ -50,13 +50,13 @@ def export(encoder: Encoder, basis: Float[Tensor, "c r"], config: Config, path: 
     size = sum(tensor.numel() for tensor in [*model.parameters(), basis]) * 4
     if size > _LIMIT:
         raise ConfigError(
-            f"{encoder.name} has {size / 2**30:.1f} GiB of weights, and an ONNX file ends at 2 GiB: use a smaller backbone"
+            f"{encoder.name} has {size / 2**30:.1f} GiB of weights, and an ONNX file ends at 2 GiB: use a smaller one"
         )
     default = onnx.numpy_helper.from_array(basis.float().cpu().contiguous().numpy(), "basis")
     facts = _facts(encoder, config)
 
     def write(file: Path) -> None:
-        _trace(_Graph(model), basis, encoder.patch_size, file)
+        _trace(_Graph(model), basis.to(encoder.device), encoder.patch_size, file)
         content = onnx.load(str(file))
         content.producer_name, content.producer_version = "insid3", __version__
         content.graph.initializer.append(default)  # of the same name as the input: its default
@@ -79,9 +79,9 @@ def _exportable(encoder: Encoder) -> Any:
     from timm.models.eva import Eva
     from timm.models.vision_transformer import VisionTransformer
 
-    model = encoder._model if isinstance(encoder, TorchEncoder) else None
+    model: Any = encoder._model if isinstance(encoder, TorchEncoder) else None
     known = type(model) is VisionTransformer or (type(model) is Eva and type(model.rope) is RotaryEmbeddingDinoV3)
-    if model is None or not known or type(model.patch_embed) is not PatchEmbed:
+    if not known or type(model.patch_embed) is not PatchEmbed:
         raise ConfigError(f"{encoder.name} cannot be exported: only ViTs built like DINOv2 or DINOv3 can")
     return model
 

@@ -78,7 +78,7 @@ def resolve(device: str, dtype: str) -> tuple[torch.device, torch.dtype]:
     if dtype == "auto":
         if where.type == "cpu":
             return where, torch.float32
-        bfloat16 = where.type == "cuda" and torch.cuda.is_bf16_supported()  # without CUDA torch 2.4 raises here
+        bfloat16 = where.type == "cuda" and torch.cuda.is_bf16_supported()
         return where, torch.bfloat16 if bfloat16 else torch.float16
     if dtype not in _DTYPES:
         raise ConfigError(f"dtype must be auto, {', '.join(_DTYPES)}, got {dtype!r}")

@@ -26,7 +26,8 @@ def export_encoder(
 
     The positional basis that debiasing removes is estimated at --size and holds
     there. It is the default of a second input, basis (channels, rank): leave it
-    out, or feed one of your own, such as that of another size.
+    out, or feed one of your own, such as that of another size (ONNX Runtime can;
+    others may take the default as fixed).
 
     Of the settings, only --size, --rank and --basis matter here.
 

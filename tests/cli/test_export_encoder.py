@@ -1,6 +1,5 @@
 """insid3 export-encoder: as a user types it, and what is refused before a model is loaded."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -44,7 +43,7 @@ def test_refused_before_the_model_is_loaded(monkeypatch: pytest.MonkeyPatch, tmp
     monkeypatch.delitem(sys.modules, "insid3.backbones.export", raising=False)
     result = CliRunner().invoke(app, ["export-encoder", "-o", str(tmp_path / "encoder.onnx")])
     assert isinstance(result.exception, MissingExtraError)
-    assert os.listdir(tmp_path) == ["file"]
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_help_shows_the_way() -> None:
