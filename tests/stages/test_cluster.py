@@ -1,7 +1,11 @@
 """Stage 3: average-linkage clustering, always compared as partitions."""
 
 import math
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -67,15 +71,61 @@ def test_identical_tokens_are_one_cluster(tau: float) -> None:
     assert cluster(grouped(0, 1).expand(20, -1), tau).tolist() == [0] * 20
 
 
+@pytest.mark.parametrize("stored", [2048, 0])
+@pytest.mark.parametrize("noise", [0, 1e-8, 1e-7, 1e-6, 1e-5])
+def test_equal_tokens_take_few_rounds(noise: float, stored: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A flat picture: to rounding everybody's nearest neighbour is the same token, one merge a round would be slow."""
+    monkeypatch.setattr(module, "_STORED", stored)
+    rounds = []
+    for name in ("_pairs", "_nearest_other", "_similarities"):
+
+        def counted(*given: Any, whole: Callable[..., Any] = getattr(module, name)) -> Any:
+            rounds.append(whole)
+            return whole(*given)
+
+        monkeypatch.setattr(module, name, counted)
+    generator = torch.Generator().manual_seed(0)
+    flat = grouped(0, 3, c=64).repeat_interleave(torch.tensor([500, 1, 300]), 0)
+    tokens = torch.nn.functional.normalize(flat + noise * torch.randn(801, 64, generator=generator), dim=-1)
+    assert partition(cluster(tokens, 0.9)) == partition([0] * 500 + [1] + [2] * 300)
+    assert len(rounds) <= 30
+
+
+@given(st.integers(0, 2**32), st.lists(st.integers(0, 9), min_size=1, max_size=25), st.floats(-0.5, 0.95))
+def test_both_paths_agree_with_one_merge_at_a_time_also_on_repeated_tokens(
+    seed: int, picks: list[int], tau: float
+) -> None:
+    tokens = grouped(seed, 10, spread=1.0)[picks]
+    expected, closest_call = oracles.upgma(tokens.double().numpy(), tau, start=picks)
+    assume(closest_call > 1e-6)
+    for stored in (2048, 6, 0):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(module, "_STORED", stored)
+            assert cluster(tokens, tau).tolist() == expected
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("tau", [-1.0, 0.3, 0.6, 0.8])
+def test_both_paths_agree(seed: int, tau: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    tokens = torch.cat([grouped(seed, 600, c=16), grouped(seed, 100, c=16)])  # with repetitions
+    stored = cluster(tokens, tau)
+    for limit in (100, 0):
+        monkeypatch.setattr(module, "_STORED", limit)
+        assert cluster(tokens, tau).equal(stored)
+
+
 @given(
     arrays(np.int8, st.tuples(st.integers(1, 12), st.integers(1, 3)), elements=st.integers(-2, 2)),
     st.sampled_from([-0.5, 0.0, 0.5, 0.7, 0.9]),
+    st.sampled_from([2048, 0]),
 )
-def test_exact_ties_end_and_leave_nothing_to_merge(grid: np.ndarray, tau: float) -> None:
+def test_exact_ties_end_and_leave_nothing_to_merge(grid: np.ndarray, tau: float, stored: int) -> None:
     """Small whole numbers collide all the time. Which of equal pairs goes first is free; where it ends is not."""
     grid[(grid == 0).all(1), 0] = 1
     tokens = oracles.unit(grid.astype(np.float64))
-    labels = cluster(torch.from_numpy(tokens).float(), tau).numpy()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_STORED", stored)
+        labels = cluster(torch.from_numpy(tokens).float(), tau).numpy()
     assert list(dict.fromkeys(labels.tolist())) == list(range(labels.max() + 1))  # numbered by first patch
     similarity = tokens @ tokens.T
     for k in range(labels.max() + 1):
@@ -135,12 +185,54 @@ def test_lower_tau_only_merges() -> None:
         fine = coarse
 
 
+@pytest.mark.parametrize("stored", [2048, 0])
 @pytest.mark.parametrize("block", [1, 300])
-def test_blocks_do_not_matter(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_do_not_matter(block: int, stored: int, monkeypatch: pytest.MonkeyPatch) -> None:
     tokens = grouped(0, 120)
     whole = cluster(tokens, 0.6)
     monkeypatch.setattr(module, "_BLOCK", block)
+    monkeypatch.setattr(module, "_STORED", stored)
     assert cluster(tokens, 0.6).equal(whole)
+
+
+@pytest.mark.parametrize("block", [2**22, 500, 1])
+@pytest.mark.parametrize("picks", [range(40), range(0, 40, 3), [39], [5, 6, 30]])
+def test_nearest_other_takes_the_lowest_of_equals(
+    picks: list[int], block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Products of small whole numbers are exact, and most of them tie."""
+    monkeypatch.setattr(module, "_BLOCK", block)
+    means = torch.randint(-1, 2, (40, 3), generator=torch.Generator().manual_seed(1)).float()
+    similarity = (means @ means.T).fill_diagonal_(-9)
+    best, near = module._nearest_other(means, torch.tensor(list(picks)))
+    assert best.equal(similarity.amax(1)[list(picks)])
+    assert near.tolist() == [row.tolist().index(row.max()) for row in similarity[list(picks)]]
+
+
+@pytest.mark.parametrize("stored", [2048, 0])
+def test_one_and_two_tokens(stored: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_STORED", stored)
+    assert cluster(at(3), -1.0).tolist() == [0]
+    assert cluster(at(0, 60), 0.4).tolist() == [0, 0]
+    assert cluster(at(0, 60), 0.6).tolist() == [0, 1]
+    assert cluster(at(3, 3), 0.99).tolist() == [0, 0]
+    assert cluster(at(3, 3), 1.0).tolist() == [0, 1]
+
+
+def test_memory_stays_far_below_all_pairs() -> None:
+    """14,000 tokens: all similarities would take 784 MB, the tokens take 0.9 MB, and a block 16 MB."""
+    code = """
+import resource, torch
+from insid3.stages.cluster import cluster
+tokens = torch.nn.functional.normalize(torch.randn(14_000, 16, generator=torch.Generator().manual_seed(0)), dim=-1)
+cluster(tokens[:3000], 0.6)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+cluster(tokens, 0.6)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    unit = 1 if sys.platform == "darwin" else 1024
+    assert int(done.stdout) * unit < 100e6
 
 
 def test_a_round_without_a_mutual_pair_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,6 +241,7 @@ def test_a_round_without_a_mutual_pair_goes_on(monkeypatch: pytest.MonkeyPatch) 
     def ring(means: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         return torch.full((len(rows),), 0.9), (rows + 1) % len(means)
 
+    monkeypatch.setattr(module, "_STORED", 0)
     monkeypatch.setattr(module, "_nearest_other", ring)
     assert cluster(grouped(0, 7), 0.8).tolist() == [0] * 7
     assert cluster(grouped(0, 7), 0.9).tolist() == list(range(7))
