@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -156,3 +157,56 @@ def test_coco_refusals(coco: Path, tmp_path: Path) -> None:
     (tmp_path / "other.json").write_text('{"pictures": []}')
     with pytest.raises(MaskError, match="is not a COCO instances file"):
         from_coco(tmp_path / "other.json", 7)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"imageWidth": 10**6, "imageHeight": 10**6}, {"imageWidth": 10**12}, {"imageHeight": 0}, {"imageWidth": "wide"},
+        {"shapes": [shape(points=[[float("nan"), 1], [5, 5], [1, 5]])]}, {"shapes": [shape(points=None)]},
+        {"shapes": [shape(kind="mask", points=[[0, 0]], mask="!!")]}, {"shapes": 3},
+    ],
+)  # fmt: skip
+def test_labelme_files_of_any_kind_raise_our_errors_only(tmp_path: Path, change: dict[str, Any]) -> None:
+    path = labelme(tmp_path, [shape()])
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    with pytest.raises(MaskError, match=re.escape(path.name)):
+        from_labelme(path)
+
+
+@pytest.mark.parametrize("data", [7, "é", "AAAA", ""])
+def test_labelme_pictures_that_are_none(tmp_path: Path, data: object) -> None:
+    path = labelme(tmp_path, [shape()])
+    path.write_text(json.dumps({**json.loads(path.read_text()), "imagePath": "", "imageData": data}))
+    with pytest.raises(ImageError, match="is not there: put it there"):
+        from_labelme(path)
+
+
+@pytest.mark.parametrize("segmentation", [[], None, "x", [[1, 2]], {"size": [8, 10], "counts": 3}])
+def test_coco_segmentations_of_any_kind_raise_our_errors_only(coco: Path, segmentation: object) -> None:
+    data = json.loads(coco.read_text())
+    data["annotations"] = [{"image_id": 7, "category_id": 1, "segmentation": segmentation}]
+    coco.write_text(json.dumps(data))
+    with pytest.raises(MaskError, match="instances"):
+        from_coco(coco, 7)
+
+
+def test_coco_boxes_beside_masks_do_not_matter(coco: Path) -> None:
+    data = json.loads(coco.read_text())
+    data["annotations"].append({"image_id": 7, "category_id": 1, "bbox": [0, 0, 3, 3]})
+    expected = from_coco(coco, 7, "cat")[1]
+    coco.write_text(json.dumps(data))
+    assert np.array_equal(from_coco(coco, 7, "cat")[1], expected)
+
+
+def test_coco_names_that_repeat(coco: Path) -> None:
+    data = json.loads(coco.read_text())
+    data["images"] += [{"id": 8, "file_name": f"{folder}/7.png", "height": 8, "width": 10} for folder in ("a", "b")]
+    coco.write_text(json.dumps(data))
+    assert from_coco(coco, "7.png", "cat")[1].any()  # the exact name comes first
+    with pytest.raises(MaskError, match=r"the shapes of 'cow' cover no pixel"):
+        from_coco(coco, "a/7.png")
+    data["images"] = data["images"][1:]
+    coco.write_text(json.dumps(data))
+    with pytest.raises(MaskError, match=r"has 2 images '7.png': a/7.png \(id 8\), b/7.png \(id 8\); give the id"):
+        from_coco(coco, "7.png")

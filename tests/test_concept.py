@@ -104,11 +104,11 @@ def test_a_failed_save_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.M
     make().save(path)
     before = path.read_bytes()
 
-    def full(tensors: object, name: Path, metadata: object) -> None:
-        Path(name).write_bytes(b"half")
+    def full(name: Path, content: bytes) -> None:
+        name.write_text("half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("insid3.concept.save_file", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(OSError, match="No space"):
         make(shots=1).save(path)
     assert path.read_bytes() == before

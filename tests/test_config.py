@@ -26,7 +26,7 @@ def test_defaults_are_the_published_ones() -> None:
         ({"basis": "white"}, "basis must be one of black, noise, got 'white'"),
         ({"keep_seed": 1}, "keep_seed must be True or False, got 1"),
         ({"treshold": 0.1}, "unknown setting 'treshold'; did you mean 'threshold'"),
-        ({"colour": 1}, "unknown setting 'colour' The settings are size, rank"),
+        ({"colour": 1}, "unknown setting 'colour'. The settings are size, rank"),
     ],
 )
 def test_what_is_refused(change: dict[str, object], message: str) -> None:

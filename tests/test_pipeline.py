@@ -308,3 +308,8 @@ def test_match_finds_itself(model280: INSID3, pictures: dict[str, Path]) -> None
     found = model280.match(pictures["cheetah1"], model280.concept(pictures["cheetah1"]), points)
     assert np.abs(found.xy - points).max() < 14 * 256 / 280 * 1.5
     assert found.similarity.min() > 0.999
+
+
+def test_one_path_is_no_list_of_targets(model: INSID3, red: Concept) -> None:
+    with pytest.raises(ConfigError, match=r"targets must be a list of pictures, got 'photo\.jpg'"):
+        model.segment_many("photo.jpg", red)

@@ -1,7 +1,6 @@
 """References out of annotation files: COCO instances and labelme."""
 
 import base64
-import binascii
 import io
 import json
 import math
@@ -16,7 +15,7 @@ from jaxtyping import Bool
 from PIL import Image, ImageDraw
 
 from insid3.errors import ImageError, Insid3Error, MaskError, MissingExtraError
-from insid3.images import Source
+from insid3.images import MAX_PIXELS, Source
 
 Annotated = tuple[Source, Bool[np.ndarray, "H W"]]
 
@@ -37,23 +36,24 @@ def from_labelme(path: str | os.PathLike[str], category: str | None = None, pict
     with _parsing(path, "labelme"):
         labels = sorted({str(shape["label"]) for shape in data["shapes"]})
         chosen = _choose(category, labels, f"{path} has the labels")
-        canvas = Image.new("1", (int(data["imageWidth"]), int(data["imageHeight"])))
+        canvas = Image.new("1", _size(data["imageHeight"], data["imageWidth"], path)[::-1])
         for shape in data["shapes"]:
             if str(shape["label"]) == chosen:
                 _draw(canvas, shape, path)
         beside = path.parent / str(data["imagePath"]).replace("\\", "/")
+        mask = _marked(np.asarray(canvas), chosen, path)
     if picture is not None:
-        return picture, np.asarray(canvas)
-    if beside.exists():
-        return beside, np.asarray(canvas)
+        return picture, mask
+    if beside.is_file():
+        return beside, mask
     try:
         embedded = Image.open(io.BytesIO(base64.b64decode(data.get("imageData") or "", validate=True)))
-    except (OSError, binascii.Error) as error:
+    except Exception as error:  # whatever it holds, it is no picture
         raise ImageError(
             f"{beside}, which {path} annotates, is not there: put it there or name it (--reference)"
         ) from error
     embedded.filename = f"{path} (imageData)"
-    return embedded, np.asarray(canvas)
+    return embedded, mask
 
 
 def from_coco(
@@ -78,22 +78,20 @@ def from_coco(
     path = Path(path)
     data = _json(path)
     with _parsing(path, "COCO instances"):
-        known = {str(i["id"]): i for i in data["images"]} | {Path(i["file_name"]).name: i for i in data["images"]}
-        entry = known.get(str(image)) or known.get(Path(str(image)).name)
-        if entry is None:
-            raise MaskError(f"{path} has no image {image!r} among its {len(data['images'])}: give an id or a file name")
+        entry = _image(data["images"], image, path)
         names = {c["id"]: str(c["name"]) for c in data["categories"]}
         mine = [a for a in data["annotations"] if a["image_id"] == entry["id"]]
         present = sorted({names[a["category_id"]] for a in mine})
         chosen = _choose(category, present, f"image {image} of {path} has the categories")
-        height, width, name = int(entry["height"]), int(entry["width"]), str(entry["file_name"])
+        (height, width), name = _size(entry["height"], entry["width"], path), str(entry["file_name"])
         mask = np.zeros((height, width), bool)
         for annotation in mine:
-            if names[annotation["category_id"]] == chosen:
-                shape = annotation["segmentation"]
+            shape = annotation.get("segmentation")  # boxes alone have none
+            if shape and names[annotation["category_id"]] == chosen:
                 encoded = shape if isinstance(shape, dict) and not isinstance(shape["counts"], list) else None
                 encoded = encoded or rle.frPyObjects(shape, height, width)
                 mask |= rle.decode(rle.merge(encoded) if isinstance(encoded, list) else encoded).astype(bool)
+        _marked(mask, chosen, path)
     if picture is not None:
         return picture, mask
     here = path.parent
@@ -110,8 +108,8 @@ def _parsing(path: Path, kind: str) -> Iterator[None]:
         yield
     except Insid3Error:
         raise
-    except (KeyError, TypeError, ValueError, AttributeError, OSError) as error:
-        raise MaskError(f"{path} is not a {kind} file ({error!r})") from error
+    except Exception as error:  # what is in the file decides what goes wrong, MemoryError and pycocotools' own included
+        raise MaskError(f"{path} is not a {kind} file ({error!r:.120})") from error
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -124,6 +122,39 @@ def _json(path: Path) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise MaskError(f"{path} is JSON, but not an annotation file")
     return data
+
+
+def _image(images: list[dict[str, Any]], wanted: str | int, path: Path) -> dict[str, Any]:
+    """The entry of that id, else of that file name, else of that name in whatever folder if only one has it."""
+    found: list[dict[str, Any]] = []
+    for same in (
+        lambda entry: str(entry["id"]) == str(wanted),
+        lambda entry: entry["file_name"] == wanted,
+        lambda entry: Path(entry["file_name"]).name == Path(str(wanted)).name,
+    ):
+        found = found or [entry for entry in images if same(entry)]
+    if not found:
+        raise MaskError(f"{path} has no image {wanted!r} among its {len(images)}: give an id or a file name")
+    if len(found) > 1:
+        names = ", ".join(f"{entry['file_name']} (id {entry['id']})" for entry in found[:4])
+        raise MaskError(f"{path} has {len(found)} images {wanted!r}: {names}; give the id")
+    return found[0]
+
+
+def _size(height: Any, width: Any, path: Path) -> tuple[int, int]:
+    """(height, width) that the file declares, before memory is taken for it."""
+    size = int(height), int(width)
+    if min(size) < 1 or size[0] * size[1] > MAX_PIXELS:
+        raise MaskError(
+            f"{path} declares a picture of {size[1]} x {size[0]} pixels; the limit is {MAX_PIXELS:,} in all"
+        )
+    return size
+
+
+def _marked(mask: Bool[np.ndarray, "H W"], category: str, path: Path) -> Bool[np.ndarray, "H W"]:
+    if not mask.any():
+        raise MaskError(f"{path}: the shapes of {category!r} cover no pixel")
+    return mask
 
 
 def _choose(wanted: str | None, present: list[str], have: str) -> str:
@@ -139,6 +170,8 @@ def _choose(wanted: str | None, present: list[str], have: str) -> str:
 def _draw(canvas: Image.Image, shape: dict[str, Any], path: Path) -> None:
     draw, kind = ImageDraw.Draw(canvas), shape.get("shape_type", "polygon")
     points = [(float(x), float(y)) for x, y in shape["points"]]
+    if not np.isfinite(points).all():
+        raise MaskError(f"{path}: a {kind} has points that are not finite numbers")
     if kind == "polygon" and len(points) > 2:
         draw.polygon(points, fill=1, outline=1)
     elif kind == "rectangle" and len(points) == 2:

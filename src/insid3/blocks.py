@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-NUMBERS = 2**24  #: held at once by a block's result (64 MB)
+NUMBERS = 2**22  #: held at once by a block's result (16 MB)
 
 _SIGNS = (
     "out of memory", "not enough memory",

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, UInt8
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from insid3.errors import ConceptError
@@ -108,7 +108,7 @@ class Concept:
         tensors, header = self._pack()
         text = json.dumps(header)
         metadata = {"format": _FORMAT, "version": str(_VERSION), "header": text, "sha256": _digest(tensors, text)}
-        write_atomically(Path(path), lambda temporary: save_file(tensors, temporary, metadata))
+        write_atomically(Path(path), lambda temporary: temporary.write_bytes(save(tensors, metadata)))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Concept":

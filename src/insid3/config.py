@@ -68,7 +68,7 @@ class Config:
         for name in changes:
             if name not in known:
                 close = difflib.get_close_matches(name, known, 1)
-                hint = f"; did you mean {close[0]!r}?" if close else ""
+                hint = f"; did you mean {close[0]!r}?" if close else "."
                 raise ConfigError(f"unknown setting {name!r}{hint} The settings are {', '.join(known)}.")
         return replace(self, **{name: value for name, value in changes.items() if value is not None})
 

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from insid3.config import Config
-from insid3.errors import ImageError, MaskError
+from insid3.errors import ConfigError, ImageError, MaskError
 
 Source = str | os.PathLike[str] | Image.Image | np.ndarray
 Label = int | Literal["any"] | None
@@ -128,15 +128,20 @@ def checked_points(points: ArrayLike, size: tuple[int, int]) -> Float[np.ndarray
     """(x, y) pairs inside a picture of `size`.
 
     Raises:
-        ValueError: anything else.
+        ConfigError: anything else.
     """
-    xy = np.asarray(points, dtype=np.float64)
-    if xy.ndim != 2 or xy.shape[1] != 2 or not np.isfinite(xy).all():
-        raise ValueError(f"points must be finite (x, y) pairs, shape (p, 2), got {np.shape(points)}")
+    try:
+        xy = np.asarray(points, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise ConfigError("points must be (x, y) pairs of numbers, shape (p, 2)") from None
+    if xy.ndim != 2 or xy.shape[1] != 2:
+        raise ConfigError(f"points must be (x, y) pairs, shape (p, 2), got shape {xy.shape}")
+    if not np.isfinite(xy).all():
+        raise ConfigError(f"points must be finite numbers, got {xy[~np.isfinite(xy).all(1)][0].tolist()}")
     outside = (xy < 0).any(1) | (xy > [size[1], size[0]]).any(1)
     if outside.any():
         x, y = xy[outside][0]
-        raise ValueError(f"point ({x:g}, {y:g}) lies outside the reference picture of {size[1]} x {size[0]} pixels")
+        raise ConfigError(f"point ({x:g}, {y:g}) lies outside the reference picture of {size[1]} x {size[0]} pixels")
     return xy
 
 

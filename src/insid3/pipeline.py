@@ -218,6 +218,18 @@ class INSID3:
         """
         if errors not in ("raise", "return"):
             raise ConfigError(f"errors must be 'raise' or 'return', got {errors!r}")
+        if isinstance(targets, str | os.PathLike):
+            raise ConfigError(f"targets must be a list of pictures, got {targets!r}: use segment for one")
+        self.check(concept)
+        return self._segment_each(targets, concept, progress, errors)
+
+    def _segment_each(
+        self,
+        targets: Iterable[Source | Encoded],
+        concept: Concept,
+        progress: Callable[[int, Source | Encoded], object] | None,
+        errors: str,
+    ) -> Iterator[Segmentation | Insid3Error]:
         for done, target in enumerate(targets, 1):
             try:
                 result: Segmentation | Insid3Error = self.segment(target, concept)
@@ -244,7 +256,7 @@ class INSID3:
             ConceptError: several pictures, or made with another backbone, weights or size.
             ImageError: the target cannot be used.
             SizeError: not enough memory.
-            ValueError: points that are not (p, 2) finite numbers inside the reference picture.
+            ConfigError: points that are not (p, 2) finite numbers inside the reference picture.
         """
         settings = self.match_config.but(size=concept.size)
         concept.accept(self.encoder, self.config.fit, self.config.size, self.match_config.size)

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from insid3.config import Basis
@@ -33,8 +33,10 @@ def positional_subspace(encoder: Encoder, size: int, basis: Basis) -> Float[Tens
         blank = normalise(torch.zeros(1, size, size, 3, dtype=torch.uint8), encoder.mean, encoder.std)
     directions = positional_directions(unit_tokens(encoder, blank, float32=True)[0])
     content = directions.cpu().contiguous()
-    with suppress(OSError, SafetensorError):  # where the cache cannot be written it is estimated again the next time
-        write_atomically(path, lambda file: save_file({"directions": content}, file, {"sha256": _digest(content)}))
+    with suppress(OSError):  # where the cache cannot be written it is estimated again the next time
+        write_atomically(
+            path, lambda file: file.write_bytes(save({"directions": content}, {"sha256": _digest(content)}))
+        )
     return directions
 
 
@@ -48,9 +50,9 @@ def _cached_file(encoder: Encoder, size: int, basis: Basis) -> Path:
 
 
 def _read(path: Path) -> Tensor | None:
-    if not path.is_file():
-        return None
     try:
+        if not path.is_file():
+            return None
         with safe_open(path, "pt") as file:
             directions = file.get_tensor("directions")
             whole = (file.metadata() or {}).get("sha256") == _digest(directions)

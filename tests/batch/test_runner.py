@@ -89,18 +89,23 @@ def test_a_line_that_was_cut_off_is_done_again(model: INSID3, red: Concept, phot
     again = run(model, red, photos)
     assert len(again.todo) == 2  # the broken one and the one whose line was cut
     list(again)
-    assert len(lines(photos)) == 5
+    assert len(lines(photos)) == 4
     assert {str(line["target"]) for line in lines(photos)} == {str(p) for p in photos.rglob("*.*")}
 
 
 def test_damaged_results_are_named(model: INSID3, red: Concept, photos: Path) -> None:
     list(run(model, red, photos))
-    (photos.parent / "out" / "results.jsonl").write_text("no json\n")
-    with pytest.raises(OutputError, match=r"results\.jsonl is damaged: use --overwrite"):
-        run(model, red, photos)
-    (photos.parent / "out" / "run.json").write_text("{")
-    with pytest.raises(OutputError, match=r"run\.json is damaged"):
-        run(model, red, photos)
+    out = photos.parent / "out"
+    good = (out / "results.jsonl").read_bytes()
+    for content in (b"no json\n", b'{"a": 1}\n', b"[1]\n", b"\xff\n"):
+        (out / "results.jsonl").write_bytes(content)
+        with pytest.raises(OutputError, match=r"run\.json or results\.jsonl that cannot be read .*: use --overwrite"):
+            run(model, red, photos)
+    (out / "results.jsonl").write_bytes(good)
+    for content in (b"{", b"[]", b"\xff"):
+        (out / "run.json").write_bytes(content)
+        with pytest.raises(OutputError, match=r"run\.json or results\.jsonl that cannot be read"):
+            run(model, red, photos)
     assert len(list(run(model, red, photos, overwrite=True))) == 4
 
 
@@ -188,3 +193,23 @@ def test_a_concept_that_does_not_fit_leaves_no_folder(model: INSID3, photos: Pat
     with pytest.raises(ConceptError, match="no masks"):
         run(model, model.concept(scene(BOX)), photos)
     assert not (photos.parent / "out").exists()
+
+
+def test_one_line_for_each_target_however_often(model: INSID3, red: Concept, photos: Path) -> None:
+    for _ in range(3):
+        list(run(model, red, photos))
+    assert len(lines(photos)) == 4
+
+
+def test_the_same_picture_by_another_path(
+    model: INSID3, red: Concept, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = photos.parent / "out"
+    monkeypatch.chdir(photos.parent)
+    list(Run(model, red, find_targets(["photos"], out), out))
+    assert {str(line["target"]) for line in lines(photos)} >= {"photos/a.png", "photos/sub/b.png"}
+    assert len(Run(model, red, find_targets([photos], out), out).todo) == 1
+    monkeypatch.chdir(photos / "sub")  # "photos/a.png" would be something else from here
+    again = Run(model, red, find_targets([photos], out), out)
+    assert len(again.todo) == 1
+    assert {Path(str(line["target"])) for line in lines(photos)} >= {photos / "a.png", photos / "sub" / "b.png"}

@@ -1,5 +1,6 @@
 """Which files are targets, and what their results are called."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -71,3 +72,18 @@ def test_two_folders_with_the_same_names(tmp_path: Path) -> None:
     tree(tmp_path, "one/a.png", "two/a.png")
     with pytest.raises(OutputError, match=r"would both write a\.png\.png: run them with separate output folders"):
         find_targets([tmp_path / "one", tmp_path / "two"], tmp_path / "out")
+
+
+def test_a_folder_that_cannot_be_read_is_not_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "in" / "secret").mkdir(parents=True)
+    (tmp_path / "in" / "a.png").write_bytes(b"x")
+    listing = os.scandir
+
+    def scandir(path: str) -> object:
+        if str(path).endswith("secret"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return listing(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(ImageError, match=r"secret cannot be read \(Permission denied\)"):
+        find_targets([tmp_path / "in"], tmp_path / "out")

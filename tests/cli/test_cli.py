@@ -119,9 +119,12 @@ def test_overwrite(invoke: Invoke) -> None:
     ("words", "message"),
     [
         ((), "no example: give --reference IMG --mask IMG"),
-        (("--reference", "ref.png"), "every --reference needs its --mask: got 1 and 0"),
+        (("--reference", "ref.png"), "every --reference needs its --mask (a picture or a labelme file): got 1 and 0"),
         ((*EXAMPLE, "--mask", "mask.png"), "got 1 and 2"),
-        ((*EXAMPLE, "--concept", "x.insid3"), "--concept already holds the example"),
+        ((*EXAMPLE, "--concept", "x.insid3"), "already holds the example: leave out --reference, --mask"),
+        (("--concept", "x.insid3", "--negative", "ref.png", "--name", "a"), "leave out --negative, --name"),
+        ((*EXAMPLE, "--image", "3"), "--image goes with --from-coco"),
+        (("--mask", "a.json", "--label", "3"), "annotation files have --category"),
         (("--concept", "x.insid3"), "x.insid3: no such file"),
         ((*EXAMPLE, "--label", "cat"), "--label must be a whole number or 'any', got 'cat'"),
         ((*EXAMPLE, "--label", "9"), "has no pixel of label 9"),
@@ -258,3 +261,16 @@ def test_errors_are_one_line_and_status_2(tmp_path: Path) -> None:
     assert result.stderr.startswith("insid3: no pictures in")
     assert len(result.stderr.splitlines()) == 1
     assert command("segment", "--nonsense").returncode == 2
+
+
+def test_a_name_too_long_is_no_traceback(tmp_path: Path) -> None:
+    done = command("match", "--reference", "x" * 300, "--points", "1,1", "y.jpg", INSID3_CACHE=str(tmp_path))
+    assert done.returncode == 2
+    assert done.stderr.startswith("insid3: ")
+    assert "Traceback" not in done.stderr
+
+
+def test_match_refuses_a_plot_that_cannot_be_written(invoke: Invoke) -> None:
+    words = ("match", "--reference", "ref.png", "--points", "20,20", "photos/a.png", "-o")
+    assert "must end in .jpg, .png" in str(invoke(*words, "plot").exception)
+    assert "cannot write to ref.png" in str(invoke(*words, "ref.png/plot.jpg").exception)

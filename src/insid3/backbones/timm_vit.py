@@ -105,7 +105,10 @@ def load(
     state = checkpoint.read(path)
     periods = None
     if backbone.source == "dinov3":
-        state, periods = dinov3_state(state, path)
+        try:
+            state, periods = dinov3_state(state, path)
+        except KeyError as error:
+            raise WeightsError(f"weights {path} are not those of {backbone.name}: tensor {error} is missing") from error
         if "blocks.0.attn.q_bias" not in state:
             architecture = architecture.removesuffix("_qkvb")
         elif not architecture.endswith("_qkvb"):
@@ -234,7 +237,7 @@ def _from_transformers(state: State) -> State:
         if name.endswith(("mask_token", "inv_freq", ".k_proj.weight", ".v_proj.weight")):
             continue
         if name.endswith(".q_proj.weight"):
-            parts = [state.get(name.replace("q_proj", f"{part}_proj"), value) for part in "qkv"]
+            parts = [state[name.replace("q_proj", f"{part}_proj")] for part in "qkv"]
             result[_rename(name, {r"attention\.q_proj": "attn.qkv", **renames})] = torch.cat(parts)
         else:
             result[_rename(name, renames)] = value

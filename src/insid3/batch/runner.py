@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -65,16 +66,21 @@ class Run:
             "concept": {"name": concept.name, "digest": concept.digest, "sources": concept.sources},
             "backbone": model.encoder.name,
             "weights_hash": model.encoder.weights_hash,
+            "engine": getattr(model.encoder, "engine", ""),
             "dtype": str(getattr(model.encoder, "dtype", "")).removeprefix("torch."),
             "config": model.config.as_dict(),
+            "folder": os.getcwd(),  # where relative targets in the results begin
         }
         if overwrite:
-            self._results_file.unlink(missing_ok=True)
-        else:
-            self._refuse_other(settings, targets)
-        done = {} if overwrite else self._done()
-        self.todo = [target for target in targets if str(target.path) not in done or not self._whole(target)]
+            _writing(lambda: self._results_file.unlink(missing_ok=True))
+        lines = [] if overwrite else self._lines_of(settings, targets)
+        done = {os.path.abspath(line["target"]) for line in lines if line["error"] is None}
+        self.todo = [t for t in targets if os.path.abspath(t.path) not in done or not self._whole(t)]
         self.done_before = len(targets) - len(self.todo)
+        again = {os.path.abspath(target.path) for target in self.todo}
+        kept = [json.dumps(line) + "\n" for line in lines if os.path.abspath(line["target"]) not in again]
+        if lines:
+            _writing(lambda: write_atomically(self._results_file, lambda file: file.write_text("".join(kept), "utf-8")))
         _writing(
             lambda: write_atomically(self._settings_file, lambda file: file.write_text(json.dumps(settings, indent=1)))
         )
@@ -121,48 +127,46 @@ class Run:
         with self._results_file.open("a", encoding="utf-8") as file:
             file.write(line)
 
-    def _lines(self) -> list[dict[str, Any]]:
-        """What results.jsonl holds; a last line that was cut off is removed."""
-        if not self._results_file.exists():
-            return []
-        text = self._results_file.read_text(encoding="utf-8")
-        whole = text[: text.rfind("\n") + 1]
-        if whole != text:
-            write_atomically(self._results_file, lambda file: file.write_text(whole, encoding="utf-8"))
-        try:
-            return [json.loads(line) for line in whole.splitlines()]
-        except ValueError as error:
-            raise OutputError(f"{self._results_file} is damaged: use --overwrite or another output folder") from error
+    def _lines_of(self, settings: dict[str, Any], targets: Sequence[Target]) -> list[dict[str, Any]]:
+        """The results of an earlier run with the same settings, a target's last one each, with targets as seen from
+        here; a last line that was cut off does not count.
 
-    def _done(self) -> set[str]:
-        """Targets whose last line is a success."""
-        last = {line["target"]: line["error"] is None for line in self._lines()}
-        return {target for target, success in last.items() if success}
-
-    def _refuse_other(self, settings: dict[str, Any], targets: Sequence[Target]) -> None:
+        Raises:
+            OutputError: results of other settings or pictures, or files that are not this program's.
+        """
         if not self._settings_file.exists():
-            taken = [file for target in targets for file in self._files(target) if file.exists()]
+            taken = [file for t in targets for file in (*self._files(t), self._results_file) if file.exists()]
             if taken:
                 raise OutputError(
                     f"{taken[0]} exists and is not from insid3: use another output folder, or --overwrite to replace it"
                 )
-            return
+            return []
         try:
-            theirs = json.loads(self._settings_file.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise OutputError(f"{self._settings_file} is damaged: use --overwrite or another output folder") from error
+            theirs = json.loads(self._settings_file.read_text("utf-8"))
+            before = _flat(theirs)
+            text = self._results_file.read_text("utf-8") if self._results_file.exists() else ""
+            last = {line["target"]: line for line in map(json.loads, text[: text.rfind("\n") + 1].splitlines())}
+            lines = [{**line, "mask": line["mask"], "error": line["error"]} for line in last.values()]
+            folder = str(before.get("folder", os.getcwd()))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise OutputError(
+                f"{self.output} holds run.json or results.jsonl that cannot be read ({error!r}): use --overwrite or "
+                "another output folder"
+            ) from error
         different = [
-            key
+            f"{key} {before.get(key)} not {value}"
             for key, value in _flat(settings).items()
-            if key not in ("insid3", "concept.name", "concept.sources", "config.max_pixels")
-            and _flat(theirs).get(key) != value
+            if key not in ("insid3", "concept.name", "concept.sources", "config.max_pixels", "folder")
+            and before.get(key) != value
         ]
         if different:
-            what = ", ".join(f"{key} {_flat(theirs).get(key)} not {_flat(settings)[key]}" for key in different)
             raise OutputError(
-                f"{self.output} holds results of another run ({what}): use another output folder, or --overwrite"
+                f"{self.output} holds results of another run ({', '.join(different)}): "
+                "use another output folder, or --overwrite"
             )
-        owners = {line["mask"]: line["target"] for line in self._lines() if line["mask"]}
+        if folder != os.getcwd():
+            lines = [{**line, "target": os.path.join(folder, line["target"])} for line in lines]
+        owners = {line["mask"]: line["target"] for line in lines if line["mask"]}
         for target in targets:
             mask = f"{target.name}.png"
             if mask in owners and Path(owners[mask]).resolve() != target.path.resolve():
@@ -170,6 +174,7 @@ class Run:
                     f"{self.output / mask} holds the result of {owners[mask]}, {target.path} would replace it: "
                     "use another output folder, or --overwrite"
                 )
+        return lines
 
 
 def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -25,7 +25,7 @@ def find_targets(inputs: Sequence[str | os.PathLike[str]], output: str | os.Path
     exist is a target too: it fails on its own, the others go on.
 
     Raises:
-        ImageError: a folder without pictures.
+        ImageError: a folder without pictures, or one that cannot be read.
         OutputError: two targets would have the same results.
     """
     out = Path(output).resolve()
@@ -55,7 +55,10 @@ def find_targets(inputs: Sequence[str | os.PathLike[str]], output: str | os.Path
 
 
 def _pictures(folder: Path) -> Iterable[Path]:
-    for where, folders, files in os.walk(folder):
+    def unreadable(error: OSError) -> None:
+        raise ImageError(f"folder {error.filename} cannot be read ({error.strerror}): leave it out or allow it")
+
+    for where, folders, files in os.walk(folder, onerror=unreadable):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in files:
             if Path(name).suffix.lower() in SUFFIXES and not name.startswith("."):

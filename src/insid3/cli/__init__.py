@@ -54,6 +54,6 @@ def main() -> None:
         import_module(f"insid3.cli.{commands}")
     try:
         app()
-    except Insid3Error as error:
+    except (Insid3Error, OSError) as error:
         typer.echo(f"insid3: {error}", err=True)
         sys.exit(2)

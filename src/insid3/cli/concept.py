@@ -16,6 +16,7 @@ from insid3.cli.options import (
     Name,
     Negatives,
     References,
+    check_writable,
     make_concept,
     with_model,
 )
@@ -42,6 +43,7 @@ def concept(
     """
     from insid3.errors import OutputError
 
+    check_writable(output.parent)
     loaded = model.load()
     made = make_concept(loaded, reference, mask, None, label, from_coco, image, category, negative, name or output.stem)
     try:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from insid3.cli import app
-from insid3.cli.options import Model, with_model
+from insid3.cli.options import Model, check_writable, with_model
 
 
 @app.command()
@@ -41,14 +41,23 @@ def match(
             raise ValueError
     except ValueError:
         raise ConfigError(f"--points must look like '417,180 300,220', got {points!r}") from None
+    if output is not None:
+        from PIL import Image
+
+        if output.suffix.lower() not in Image.registered_extensions():
+            raise ConfigError(f"--output must end in .jpg, .png or another picture format, got {output}")
+        check_writable(output.parent)
     loaded = model.load()
-    try:
-        found = loaded.match(target, loaded.concept(reference), known, debias=debias)
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
+    found = loaded.match(target, loaded.concept(reference), known, debias=debias)
+    rows = [
+        {"point": point, "x": round(float(x), 2), "y": round(float(y), 2), "similarity": round(float(similarity), 4)}
+        for point, (x, y), similarity in zip(known, found.xy, found.similarity, strict=True)
+    ]
+    lines = ",\n  ".join(map(json.dumps, rows))  # one match a line
+    names = json.dumps({"reference": str(reference), "target": str(target)}).removesuffix("}")
+    typer.echo(f'{names}, "matches": [\n  {lines}\n]}}')
     if output is not None:
         import numpy as np
-        from PIL import Image
 
         from insid3.draw import matches
         from insid3.images import read_image
@@ -59,10 +68,3 @@ def match(
             write_atomically(output, lambda file: plot.save(file))
         except (OSError, ValueError) as error:
             raise OutputError(f"cannot write {output}: {error}") from error
-    rows = [
-        {"point": point, "x": round(float(x), 2), "y": round(float(y), 2), "similarity": round(float(similarity), 4)}
-        for point, (x, y), similarity in zip(known, found.xy, found.similarity, strict=True)
-    ]
-    lines = ",\n  ".join(map(json.dumps, rows))  # one match a line
-    names = json.dumps({"reference": str(reference), "target": str(target)}).removesuffix("}")
-    typer.echo(f'{names}, "matches": [\n  {lines}\n]}}')

@@ -85,7 +85,9 @@ class Model:
             import torch
 
             torch.set_num_threads(self._threads)
-        if not self.verbose:
+        if self.quiet:
+            warnings.simplefilter("ignore")
+        elif not self.verbose:
             warnings.formatwarning = lambda message, *_: f"insid3: {message}\n"
         return INSID3.from_pretrained(**self._options)
 
@@ -172,8 +174,12 @@ def make_concept(
     from insid3.concept import Concept
 
     if file is not None:
-        if references or masks or from_coco:
-            raise ConceptError("--concept already holds the example: leave out --reference, --mask and --from-coco")
+        others = {
+            "--reference": references, "--mask": masks, "--from-coco": from_coco, "--negative": negatives,
+            "--label": label, "--image": image, "--category": category, "--name": name,
+        }  # fmt: skip
+        if given := [flag for flag, value in others.items() if value]:
+            raise ConceptError(f"--concept already holds the example: leave out {', '.join(given)}")
         return Concept.load(file)
     pictures: list[Any] = list(references or [])
     drawn: list[Any] = list(masks or [])
@@ -182,13 +188,19 @@ def make_concept(
             raise ConceptError("--from-coco goes with --image, --category and at most one --reference")
         pair = annotations.from_coco(from_coco, image, category, pictures[0] if pictures else None)
         pictures, drawn = [pair[0]], [pair[1]]
+    elif image is not None:
+        raise ConceptError("--image goes with --from-coco")
     in_files = [isinstance(mask, Path) and mask.suffix.lower() == ".json" for mask in drawn]
     if not pictures and drawn and all(in_files):
         pictures = [None] * len(drawn)  # the files name them
     if not pictures:
         raise ConceptError("no example: give --reference IMG --mask IMG, --from-coco FILE, or --concept FILE")
     if len(pictures) != len(drawn):
-        raise ConceptError(f"every --reference needs its --mask: got {len(pictures)} and {len(drawn)}")
+        raise ConceptError(
+            f"every --reference needs its --mask (a picture or a labelme file): got {len(pictures)} and {len(drawn)}"
+        )
+    if label is not None and (from_coco is not None or any(in_files)):
+        raise ConceptError("--label chooses a value of a mask; annotation files have --category")
     for i, in_file in enumerate(in_files):
         if in_file:
             pictures[i], drawn[i] = annotations.from_labelme(drawn[i], category, pictures[i])

@@ -102,7 +102,8 @@ def segment(
                 progress.update(bar, advance=1, rate=f"{done / elapsed:.2f}/s" if elapsed else "")
         except KeyboardInterrupt:
             progress.stop()
-            console.print(f"stopped after {done} of {len(run.todo)} targets; the same command continues")
+            again = f"the same command {'without --overwrite ' if overwrite else ''}continues"
+            console.print(f"stopped after {done} of {len(run.todo)} targets; {again}")
             raise typer.Exit(130) from None
     if not model.quiet:
         before = f", {run.done_before} done before" if run.done_before else ""
