@@ -63,17 +63,21 @@ class OpenVinoEncoder(TorchEncoder):
         if not is_installed():
             raise MissingExtraError("engine='openvino'", "openvino")
         super().__init__(model, name, weights_hash, device, dtype)
-        self._requests: dict[tuple[tuple[int, ...], torch.dtype], Any] = {}
+        self._compiled: dict[tuple[tuple[int, ...], torch.dtype], Any] = {}
         self._kept: list[Any] = []  # what compiled models were read from: they go on using that memory
 
     def _tokens(
         self, images: Float[Tensor, "b 3 R R2"], indices: list[int], dtype: torch.dtype
     ) -> Sequence[Float[Tensor, "b n c"]]:
         key = (tuple(indices), dtype)
-        if key not in self._requests:
-            self._requests[key] = self._load(tuple(indices), dtype).create_infer_request()
+        if key not in self._compiled:
+            self._compiled[key] = self._load(tuple(indices), dtype)
         inputs = [tensor.contiguous().numpy() for tensor in _embed(self._model, images)]
-        results = self._requests[key].infer(inputs, share_inputs=True)
+        try:
+            results = self._compiled[key](inputs, share_inputs=True, share_outputs=False)
+        except RuntimeError:  # perhaps for lack of memory: a smaller picture needs what is still held
+            self._compiled[key].release_memory()
+            raise
         return [torch.from_numpy(results[i]) for i in range(len(indices))]
 
     def _load(self, indices: tuple[int, ...], dtype: torch.dtype) -> Any:
