@@ -148,7 +148,7 @@ def stages(model: Any, target: Path, concept: Any) -> dict[str, float]:
     for module, name, what in [
         (pipeline, "read_image", "read"), (encoded, "resize_image", "resize"), (encoded, "normalise", "normalise"),
         (pipeline, "debias", "debias"), (pipeline, "backward_votes", "match"), (pipeline, "cluster", "cluster"),
-        (pipeline, "cluster_means", "cluster means"), (pipeline, "to_pixels", "pixels"), (pipeline, "score", "trust"),
+        (pipeline, "cluster_means", "cluster means"), (pipeline, "to_mask", "pixels"), (pipeline, "score", "trust"),
     ]:  # fmt: skip
         watch(module, name, what)
     start = time.perf_counter()

@@ -17,7 +17,7 @@ LAYERS = [
     {"types", "blocks"},
     {"images", "backbones", "frame"},
     {"stages", "annotations", "concept"},
-    {"encoded", "positional"},
+    {"encoded", "positional", "refinement"},
     {"pipeline"},
     {"draw", "batch"},
     {"cli", "__main__"},

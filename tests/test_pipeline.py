@@ -67,7 +67,7 @@ def test_threshold_empties_the_mask_unless_the_seed_is_kept(red: Concept) -> Non
 
 
 def test_a_mask_below_a_pixel_says_so(model: INSID3, red: Concept, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("insid3.pipeline.to_pixels", lambda *_: torch.zeros(64, 64, dtype=torch.bool))
+    monkeypatch.setattr("insid3.pipeline.to_mask", lambda *_: (np.zeros((64, 64), bool), None))
     assert model.segment(scene(BOX), red).reason == "the marked patches are smaller than a pixel of the target"
 
 

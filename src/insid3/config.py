@@ -8,6 +8,10 @@ from insid3.errors import ConfigError
 
 Basis = Literal["black", "noise"]
 Fit = Literal["stretch", "pad"]
+Refine = Literal["none", "crf", "guided"]
+Solver = Literal["mean-field", "frank-wolfe"]
+Upsample = Literal["mask", "score"]
+_CHOICES = {"basis": Basis, "fit": Fit, "upsample": Upsample, "refine": Refine, "solver": Solver}
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,13 @@ class Config:
         tile: side in pixels of the target's tiles, each of which the encoder sees as a square of its own; for small
             objects in large pictures. None: the target is seen whole.
         overlap: share of its side that a tile has in common with the next, at least, in [0, 0.9].
+        upsample: what is enlarged from patches to pixels and then cut: the "mask" (published) or its "score", how far
+            each patch is above `threshold`; tiles always blend scores.
+        refine: what moves the edge to where the picture has one: "none" (the published code's default), a dense "crf"
+            (the paper's results) or a "guided" filter.
+        solver: of the CRF: "mean-field", or "frank-wolfe" (what the published code iterates).
+        crf_size: side in pixels of the square on which the edge is refined, whichever way; None: the smaller of `size`
+            and 640.
         max_pixels: pictures with more pixels than this are refused before they are decoded.
     """
 
@@ -37,11 +48,17 @@ class Config:
     fit: Fit = "stretch"
     tile: int | None = None
     overlap: float = 0.25
+    upsample: Upsample = "mask"
+    refine: Refine = "none"
+    solver: Solver = "mean-field"
+    crf_size: int | None = None
     max_pixels: int = 89_478_485  # where Pillow starts to warn of decompression bombs
 
     def __post_init__(self) -> None:
-        for name in ("size", "rank", "max_pixels", *(["tile"] if self.tile is not None else [])):
+        for name in ("size", "rank", "max_pixels", "tile", "crf_size"):
             value = getattr(self, name)
+            if value is None and name in ("tile", "crf_size"):
+                continue
             if not isinstance(value, int) or isinstance(value, bool) or value < (name != "rank"):
                 raise ConfigError(f"{name} must be a whole number of {int(name != 'rank')} or more, got {value!r}")
         for name in ("tau", "threshold", "overlap"):
@@ -52,11 +69,16 @@ class Config:
             raise ConfigError(f"tau is a cosine similarity in [-1, 1], got {self.tau}")
         if not 0 <= self.overlap <= 0.9:
             raise ConfigError(f"overlap is a share of the tile's side in [0, 0.9], got {self.overlap}")
-        for name, choices in (("basis", get_args(Basis)), ("fit", get_args(Fit))):
-            if getattr(self, name) not in choices:
-                raise ConfigError(f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}")
+        for name, kind in _CHOICES.items():
+            if getattr(self, name) not in get_args(kind):
+                raise ConfigError(f"{name} must be one of {', '.join(get_args(kind))}, got {getattr(self, name)!r}")
         if not isinstance(self.keep_seed, bool):
             raise ConfigError(f"keep_seed must be True or False, got {self.keep_seed!r}")
+
+    @property
+    def refine_side(self) -> int:
+        """Side in pixels of the square on which the edge is refined."""
+        return self.crf_size or min(self.size, 640)
 
     def but(self, **changes: Any) -> "Config":
         """A copy with `changes`; an unknown name is an error, None means unchanged.

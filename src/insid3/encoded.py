@@ -30,6 +30,7 @@ class Encoded:
         backbone, weights_hash, config: what made the tokens; only the same can use them.
         frame: where the patches are.
         tokens: (w, n, c) raw unit tokens of each window of the frame.
+        picture: the target at the size at which its edge is refined, None where it is not.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Encoded:
     config: Config
     frame: Frame
     tokens: Float[Tensor, "w n c"]
+    picture: UInt8[np.ndarray, "h2 w2 3"] | None = None
     _kept: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     def once(self, key: Any, compute: Callable[[], T]) -> T:

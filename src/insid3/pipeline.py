@@ -31,13 +31,13 @@ from insid3.images import (
     thumbnail,
 )
 from insid3.positional import positional_subspace
+from insid3.refinement import picture_to_refine, to_mask, working_size
 from insid3.stages.aggregate import cluster_scores, margins
 from insid3.stages.cluster import cluster, cluster_means
 from insid3.stages.debias import debias
 from insid3.stages.encode import patch_mask
 from insid3.stages.localize import backward_votes, candidates, prototype
 from insid3.stages.match import match
-from insid3.stages.refine import blend_to_pixels, to_pixels
 from insid3.stages.score import score
 from insid3.stages.seed import seed_cluster
 from insid3.types import Encoder, Keypoints, Segmentation
@@ -302,18 +302,12 @@ class INSID3:
         scores = cluster_scores(cluster_means(tokens, labels), forward, labels, candidate, seed)
         margin = margins(scores, seed, config.threshold, config.keep_seed)[labels]
         kept = margin > 0
-        if count == 1:
-            inner = inner_size(frame.size, config)
-            pixels = to_pixels(kept.view(frame.grid), self.encoder.patch_size, inner, frame.size)
-        else:
-            pixels = blend_to_pixels(torch.from_numpy(frame.blend(margin.view(count, -1).cpu().numpy())), frame.size)
-        mask = pixels.cpu().numpy()
-        reason, trust = None, 0.0
-        if mask.any():
-            trust = score(reference.prototype, debiased, kept, reference.tokens, reference.masks)
-        elif kept.any():
+        parts = margin.view(count, -1).cpu().numpy()
+        mask, reason = to_mask(parts, frame, target.picture, self.encoder.patch_size, config)
+        trust = score(reference.prototype, debiased, kept, reference.tokens, reference.masks) if mask.any() else 0.0
+        if not mask.any() and kept.any():
             reason = "the marked patches are smaller than a pixel of the target"
-        else:
+        elif not mask.any():
             reason = f"no cluster scores above the threshold {config.threshold:g} (the best: {scores.max():.2f})"
         return Segmentation(
             mask=mask,
@@ -330,7 +324,8 @@ class INSID3:
             picture = read_image(target, config.max_pixels)
             frame = Frame.of(picture.shape[:2], config, self.encoder.patch_size, tiled=tiled)
             tokens = encode(self.encoder, picture, frame, config)
-            return Encoded(name_of(target), self.encoder.name, self.encoder.weights_hash, config, frame, tokens)
+            seen = picture_to_refine(picture, frame, config)
+            return Encoded(name_of(target), self.encoder.name, self.encoder.weights_hash, config, frame, tokens, seen)
         frame = Frame.of(target.frame.size, config, self.encoder.patch_size, tiled=tiled)
         if (target.backbone, target.weights_hash) != (self.encoder.name, self.encoder.weights_hash):
             raise ConfigError(
@@ -338,6 +333,9 @@ class INSID3:
             )
         if (target.frame, target.config.size) != (frame, config.size):
             raise ConfigError(f"{target.name} was encoded with another size, fit or tile than this asks for")
+        seen = target.picture
+        if config.refine != "none" and (seen is None or seen.shape[:2] != working_size(frame, config)):
+            raise ConfigError(f"{target.name} was encoded without refine, or with another crf_size: encode it again")
         return target
 
     def _encode(self, picture: UInt8[np.ndarray, "H W 3"], config: Config) -> Float[Tensor, "n c"]:

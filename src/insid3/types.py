@@ -52,7 +52,7 @@ class Segmentation:
         score: how far the mask can be trusted, in [0, 1]; 0.0 for an empty mask (`stages/score.py`).
         similarity: (h, w) float32, each patch's debiased cosine similarity to the concept's prototype.
         seed: label of the seed cluster in `clusters`, None where no cluster was chosen.
-        reason: why the mask is empty; None where it is not.
+        reason: why the mask is empty, or its edge not refined as asked; None otherwise.
     """
 
     mask: Bool[np.ndarray, "H W"]
@@ -63,8 +63,8 @@ class Segmentation:
     _labels: Callable[[], Int[np.ndarray, "h w"]] = field(repr=False)
 
     def __post_init__(self) -> None:
-        if self.mask.any() == (self.reason is not None) or not 0 <= self.score <= 1:
-            raise ValueError("an empty mask needs a reason, a mask with foreground none, and the score lies in [0, 1]")
+        if not (self.mask.any() or self.reason) or not 0 <= self.score <= 1:
+            raise ValueError("an empty mask needs a reason, and the score lies in [0, 1]")
 
     @cached_property
     def heatmap(self) -> Float[np.ndarray, "H W"]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from insid3.config import Basis, Config, Fit
+from insid3.config import Basis, Config, Fit, Refine, Solver, Upsample
 from insid3.errors import ConceptError, ConfigError
 
 if TYPE_CHECKING:
@@ -27,14 +27,21 @@ _SETTINGS: dict[str, tuple[Any, str]] = {
     "fit": (Fit, "How a picture becomes a square: stretch (published), or pad to keep its aspect ratio."),
     "tile": (int, "Side in pixels of the target's tiles, for small objects in large pictures; whole if not given."),
     "overlap": (float, "Share of its side that a tile has in common with the next."),
+    "upsample": (Upsample, "What is enlarged to pixels and then cut: the patches' mask (published) or their score."),
+    "refine": (Refine, "Move the edge to where the picture has one: crf (the paper's results), guided (faster), none."),
+    "solver": (Solver, "Of the CRF; frank-wolfe is what the published code iterates."),
+    "crf_size": (int, "Side in pixels of the square on which the edge is refined."),
     "max_pixels": (int, "Refuse pictures with more pixels than this."),
 }
+
+
+_SHOWN = dict.fromkeys(("size", "rank", "tau", "threshold"), "the backbone's") | {"crf_size": "size, at most 640"}
 
 
 def _setting(name: str) -> inspect.Parameter:
     kind, text = _SETTINGS[name]
     default = next(field.default for field in fields(Config) if field.name == name)
-    shown = "the backbone's" if name in ("size", "rank", "tau", "threshold") else str(default)
+    shown = _SHOWN.get(name, str(default))
     flag = f"--{name.replace('_', '-')}" + (f"/--no-{name.replace('_', '-')}" if kind is bool else "")
     option = typer.Option(flag, help=text, show_default=shown, rich_help_panel="Settings of the method")
     return inspect.Parameter(
