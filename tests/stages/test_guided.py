@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from insid3.stages.guided import guided_filter
+from insid3.stages.guided import _coefficients, guided_filter
 
 
 def by_definition(values: np.ndarray, picture: np.ndarray, radius: int) -> np.ndarray:
@@ -34,8 +35,22 @@ def test_parity(height: int, width: int, radius: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     picture = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
     values = (rng.random((height, width)) > 0.5).astype(np.float32)
-    found = guided_filter(values, picture, radius)
+    guide = torch.from_numpy(picture).permute(2, 0, 1) / 255
+    slope, rest = _coefficients(guide, torch.from_numpy(values), radius)
+    found = (slope * guide).sum(0) + rest
     np.testing.assert_allclose(found, by_definition(values, picture, radius), atol=2e-3)
+    if radius <= 3:  # no coarser grid
+        assert np.array_equal(guided_filter(values, picture, radius), found)
+
+
+def test_a_coarser_grid_changes_little() -> None:
+    y, x = np.indices((60, 80))
+    picture = np.stack([3 * x, 4 * y, 2 * (x + y) % 256], -1).clip(0, 255).astype(np.uint8)
+    values = (np.hypot(y - 30, x - 40) < 20).astype(np.float32)
+    found = guided_filter(values, picture, 9)
+    exact = by_definition(values, picture, 9)
+    assert abs(found - exact).mean() < 0.03
+    assert ((found > 0.5) == (exact > 0.5)).mean() > 0.97
 
 
 def test_the_edge_goes_where_the_picture_has_one() -> None:
