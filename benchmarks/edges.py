@@ -37,7 +37,6 @@ WAYS: dict[str, dict[str, Any]] = {
     "crf, frank-wolfe": {"refine": "crf", "solver": "frank-wolfe"},
     "crf on score": {"refine": "crf", "upsample": "score"},
 }
-AT_R = {"refine": "crf", "solver": "frank-wolfe"}  # the paper's, at R pixels
 
 
 def boundary(mask: np.ndarray) -> np.ndarray:
@@ -55,7 +54,10 @@ def parts(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 def measured(dev: Path, episodes: list[dict], size: int) -> tuple[dict, dict, dict]:
     """Of each way: masks, pixel counts and seconds, by episode."""
     base = INSID3.from_pretrained(size=size)
-    ways = WAYS | ({f"crf, frank-wolfe, at {size} px": AT_R | {"crf_size": size}} if size > 640 else {})
+    ways = WAYS
+    if size > 640:  # frank-wolfe at R is the paper's
+        at_r = {way: settings | {"crf_size": size} for way, settings in WAYS.items() if way.startswith("crf,")}
+        ways = WAYS | {f"{way}, at {size} px": settings for way, settings in at_r.items()}
     models = {way: INSID3(base.encoder, base.config.but(**settings)) for way, settings in ways.items()}
     masks: dict[str, dict] = defaultdict(dict)
     counts: dict[str, dict] = defaultdict(dict)
@@ -81,8 +83,9 @@ def measured(dev: Path, episodes: list[dict], size: int) -> tuple[dict, dict, di
             start = time.perf_counter()
             seen = refinement.picture_to_refine(picture, target.frame, model.config)
             resizing = time.perf_counter() - start
+            spent.clear()
             mask = model.segment(replace(target, picture=seen), concept).mask
-            seconds[way].append(resizing + spent[-1])
+            seconds[way] += [resizing + stage for stage in spent]  # none where no patch was a candidate
             masks[way][episode["id"]], counts[way][episode["id"]] = mask, parts(mask, truth)
         print(f"\r{size} px: {len(masks['none'])}/{len(episodes)}", end="", flush=True)
     print()

@@ -1,7 +1,9 @@
 """Stage 6: patches to pixels, the edge refined or not."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -14,7 +16,8 @@ import oracles
 from insid3 import ConfigError
 from insid3.config import Config
 from insid3.frame import Frame
-from insid3.refinement import _in_blocks, picture_to_refine, to_mask, working_size
+from insid3.images import read_image, resize_image
+from insid3.refinement import _BLOCK, _blocks, picture_to_refine, to_mask, working_size
 from insid3.stages.refine import resized
 from stubs import box_mask, colour_model, scene
 
@@ -114,22 +117,53 @@ def test_tiles_are_refined_without_seams(config: dict[str, Any]) -> None:
 
 
 @WITH_REFINE
-@pytest.mark.parametrize("box", [(0, 0, 64, 64), (0, 0, 64, 8), (31, 0, 32, 64), (60, 60, 64, 64)])
+@pytest.mark.parametrize("box", [(0, 0, 64, 64), (0, 0, 64, 8), (32, 0, 40, 64), (56, 56, 64, 64)])
 def test_all_borders_and_thin_things(config: dict[str, Any], box: tuple[int, int, int, int]) -> None:
     model = colour_model(**config)
     concept = model.concept(scene(BOX), box_mask(*BOX))
     plain = colour_model().segment(scene(box), concept).mask
     found = model.segment(scene(box), concept)
-    assert 2 * found.mask.sum() >= plain.sum()
+    assert plain.any()
+    assert (found.mask == plain).all() if found.reason else iou(found.mask, box_mask(*box)) > 0.45
 
 
 @WITH_REFINE
 def test_nothing_to_refine(config: dict[str, Any]) -> None:
-    model = colour_model(**config)
+    """A threshold just above the best score: close to the concept, but below it everywhere."""
+    noise = np.random.default_rng(0).normal(0, 12, (64, 64, 3))
+    picture = (scene(BOX) + noise).clip(0, 255).astype(np.uint8)
+    for tile in (None, 32):
+        plain = colour_model(tile=tile, threshold=2.0)
+        concept = plain.concept(scene(BOX), box_mask(*BOX))
+        best = float(str(plain.segment(picture, concept).reason).split("best: ")[1][:-1])
+        found = colour_model(tile=tile, threshold=best + 0.01, **config).segment(picture, concept)
+        assert not found.mask.any()
+        assert str(found.reason).startswith("no cluster scores above the threshold")
+
+
+@WITH_REFINE
+@pytest.mark.parametrize("size", [(1, 500), (500, 1), (3, 200), (1, 1)])
+@pytest.mark.parametrize("more", [{}, {"fit": "pad"}, {"tile": 100}])
+def test_narrow_pictures(config: dict[str, Any], more: dict[str, Any], size: tuple[int, int]) -> None:
+    model = colour_model(**config, **more)
     concept = model.concept(scene(BOX), box_mask(*BOX))
-    found = model.segment(scene((0, 0, 64, 64), colour=1), concept)
-    assert not found.mask.any()
-    assert str(found.reason).startswith("no ")
+    picture = scene((0, 0, size[0], size[1] // 2), size=size)
+    assert model.segment(picture, concept).mask.shape == size
+
+
+@WITH_REFINE
+def test_the_same_mask_every_time_on_one_thread_or_two(config: dict[str, Any]) -> None:
+    margins = np.random.default_rng(0).normal(0, 1, (1, 256)).astype(np.float32)
+    picture = np.random.default_rng(0).integers(0, 256, (128, 128, 3), dtype=np.uint8)
+    settings = Config(128, 2, 0.9).but(**config)
+    frame = Frame.of((100, 150), settings, 8)
+    threads, found = torch.get_num_threads(), []
+    for count in (1, 2, 2):
+        torch.set_num_threads(count)
+        found.append(to_mask(margins, frame, picture, 8, settings)[0])
+    torch.set_num_threads(threads)
+    assert (found[0] == found[1]).all()
+    assert (found[0] == found[2]).all()
 
 
 def test_a_mask_that_refining_would_take_away_stays(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,14 +177,19 @@ def test_a_mask_that_refining_would_take_away_stays(monkeypatch: pytest.MonkeyPa
     plain, none = to_mask(margins.reshape(1, -1), frame, None, 8, config)
     assert mask.any()
     assert (mask == plain).all()
-    assert reason == "not refined: crf left nothing of the mask"
+    assert reason == "edge as coarse as patches: crf left nothing of the mask"
     assert none is None
 
-    monkeypatch.setattr("insid3.refinement.guided_filter", lambda values, *_: values * (np.arange(64) < 35))
+    monkeypatch.setattr("insid3.refinement.guided_filter", lambda v, *_: np.where(np.arange(64) < 35, v, -1))
     mask, reason = to_mask(margins.reshape(1, -1), frame, picture, 8, config.but(refine="guided"))
     assert (mask == plain).all()
-    assert str(reason).startswith("not refined: guided left ")
+    assert str(reason).startswith("edge as coarse as patches: guided left ")
     assert str(reason).endswith("% of the mask")
+
+    faint = np.where(margins > 0, 0.05, -1).astype(np.float32)
+    mask, reason = to_mask(faint.reshape(1, -1), frame, None, 8, Config(64, 2, 0.9, upsample="score"))
+    assert (mask == plain).all()
+    assert reason == "edge as coarse as patches: score left nothing of the mask"
 
 
 @pytest.mark.parametrize(
@@ -163,6 +202,7 @@ def test_a_mask_that_refining_would_take_away_stays(monkeypatch: pytest.MonkeyPa
         ({"tile": 518}, (6000, 600), (6000, 600)),
         ({"tile": 1036}, (6000, 600), (3000, 300)),
         ({"tile": 300}, (6000, 600), (6000, 600)),  # never enlarged
+        ({"tile": 1036}, (1, 6000), (1, 3000)),
         ({"tile": 518}, (300, 400), (518, 518)),  # smaller than a tile: seen whole
     ],
 )
@@ -179,16 +219,29 @@ def test_working_size(config: dict[str, Any], size: tuple[int, int], expected: t
 @given(st.integers(1, 60), st.integers(1, 60), st.integers(2, 30), st.integers(3, 9))
 def test_blocks_are_as_one(height: int, width: int, side: int, halo: int) -> None:
     """A box of 7 pixels needs a halo of 3; each block with its halo is all that is seen."""
-    values = np.random.default_rng(0).random((height, width)).astype(np.float32)
+    values = torch.rand(height, width, generator=torch.Generator().manual_seed(0))
+    found = torch.full_like(values, -1)
+    with patch("insid3.refinement._BLOCK", side):
+        for inner, outer, within in _blocks((height, width), halo):
+            assert max(values[outer].shape) <= side + 2 * halo
+            found[inner] = torch.nn.functional.avg_pool2d(values[outer][None], 7, 1, 3)[0][within]
+    assert torch.allclose(found, torch.nn.functional.avg_pool2d(values[None], 7, 1, 3)[0])
 
-    def blur(part: np.ndarray, _: np.ndarray) -> np.ndarray:
-        assert max(part.shape) <= side + 2 * halo
-        return torch.nn.functional.avg_pool2d(torch.from_numpy(part)[None], 7, 1, 3)[0].numpy()
 
-    whole = torch.nn.functional.avg_pool2d(torch.from_numpy(values)[None], 7, 1, 3)[0].numpy()
-    picture = np.zeros((height, width, 3), np.uint8)
-    found = _in_blocks(values, picture, Config(512, 2, 0.9, crf_size=side), halo, blur)
-    np.testing.assert_allclose(found, whole, atol=1e-6)
+@pytest.mark.parametrize("solver", ["mean-field", "frank-wolfe"])
+def test_blocks_of_the_crf_are_as_one(pictures: dict[str, Path], solver: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Config(504, 2, 0.9, refine="crf", solver=solver, crf_size=400)  # type: ignore[arg-type]
+    frame = Frame.of((400, 400), settings, 14)
+    coarse = torch.rand(1, 1, 6, 6, generator=torch.Generator().manual_seed(1)) - 0.5
+    margins = torch.nn.functional.interpolate(coarse, (36, 36)).reshape(1, -1).sign().numpy()
+    picture = resize_image(read_image(pictures["cheetah2"]), (400, 400))
+    assert _BLOCK >= 400
+    whole, _ = to_mask(margins, frame, picture, 14, settings)
+    plain, _ = to_mask(margins, frame, None, 14, settings)
+    monkeypatch.setattr("insid3.refinement._BLOCK", 150)
+    parts, _ = to_mask(margins, frame, picture, 14, settings)
+    assert (whole != plain).sum() > 500
+    assert (parts != whole).sum() < 0.01 * (whole != plain).sum()
 
 
 def test_what_was_encoded_without_a_picture_cannot_be_refined() -> None:
@@ -197,6 +250,7 @@ def test_what_was_encoded_without_a_picture_cannot_be_refined() -> None:
     encoded = model.encode(scene(BOX))
     assert (model.segment(encoded, concept).mask == model.segment(scene(BOX), concept).mask).all()
     assert (plain.segment(encoded, concept).mask == plain.segment(scene(BOX), concept).mask).all()
+    assert len(model.match(plain.encode(scene(BOX)), concept, [[30, 30]])) == 1  # needs no picture
     for wrong in (plain.encode(scene(BOX)), replace(encoded, picture=np.zeros((9, 9, 3), np.uint8))):
         with pytest.raises(ConfigError, match="encode it again"):
             model.segment(wrong, concept)

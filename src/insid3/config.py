@@ -34,8 +34,8 @@ class Config:
         refine: what moves the edge to where the picture has one: "none" (the published code's default), a dense "crf"
             (the paper's results) or a "guided" filter.
         solver: of the CRF: "mean-field", or "frank-wolfe" (what the published code iterates).
-        crf_size: side in pixels of the square on which the edge is refined, whichever way; None: the smaller of `size`
-            and 640.
+        crf_size: side in pixels, 64 or more, of the square on which the edge is refined, whichever way; with tiles the
+            side of a tile, which is never enlarged for it. None: the smaller of `size` and 640.
         max_pixels: pictures with more pixels than this are refused before they are decoded.
     """
 
@@ -61,6 +61,8 @@ class Config:
                 continue
             if not isinstance(value, int) or isinstance(value, bool) or value < (name != "rank"):
                 raise ConfigError(f"{name} must be a whole number of {int(name != 'rank')} or more, got {value!r}")
+        if self.crf_size is not None and self.crf_size < 64:
+            raise ConfigError(f"crf_size must be 64 or more, got {self.crf_size}")
         for name in ("tau", "threshold", "overlap"):
             value = getattr(self, name)
             if not isinstance(value, int | float) or isinstance(value, bool) or value != value:

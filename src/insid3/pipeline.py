@@ -169,7 +169,7 @@ class INSID3:
             ImageError: the picture cannot be used.
             SizeError: not enough memory.
         """
-        return self._encoded(target, self.config, tiled=True)
+        return self._encoded(target, self.config, to_segment=True)
 
     def segment(self, target: Source | Encoded, concept: Concept) -> Segmentation:
         """Mark the concept in one picture.
@@ -186,7 +186,7 @@ class INSID3:
             SizeError: not enough memory.
         """
         self.check(concept)
-        return self._segment(self._encoded(target, self.config, tiled=True), concept)
+        return self._segment(self._encoded(target, self.config, to_segment=True), concept)
 
     def check(self, concept: Concept) -> None:
         """Whether `segment` will take the concept.
@@ -263,7 +263,7 @@ class INSID3:
         if concept.shots != 1:
             raise ConceptError(f"matching needs a concept of exactly one picture, {concept.name!r} has {concept.shots}")
         xy = checked_points(points, concept.image_sizes[0])
-        encoded = self._encoded(target, settings, tiled=False)
+        encoded = self._encoded(target, settings, to_segment=False)
         tokens, reference = encoded.tokens[0], concept.tokens[0].to(self.encoder.device)
         if debias:
             tokens, reference = self._debiased(encoded, settings)[0], self._reference(concept, settings).tokens[0]
@@ -318,15 +318,15 @@ class INSID3:
             _labels=lambda: frame.choose(labels.view(count, -1).cpu().numpy()),
         )
 
-    def _encoded(self, target: Source | Encoded, config: Config, *, tiled: bool) -> Encoded:
+    def _encoded(self, target: Source | Encoded, config: Config, *, to_segment: bool) -> Encoded:
         """What `encode` would make of the target with these settings; refuse what others made."""
         if not isinstance(target, Encoded):
             picture = read_image(target, config.max_pixels)
-            frame = Frame.of(picture.shape[:2], config, self.encoder.patch_size, tiled=tiled)
+            frame = Frame.of(picture.shape[:2], config, self.encoder.patch_size, tiled=to_segment)
             tokens = encode(self.encoder, picture, frame, config)
-            seen = picture_to_refine(picture, frame, config)
+            seen = picture_to_refine(picture, frame, config) if to_segment else None
             return Encoded(name_of(target), self.encoder.name, self.encoder.weights_hash, config, frame, tokens, seen)
-        frame = Frame.of(target.frame.size, config, self.encoder.patch_size, tiled=tiled)
+        frame = Frame.of(target.frame.size, config, self.encoder.patch_size, tiled=to_segment)
         if (target.backbone, target.weights_hash) != (self.encoder.name, self.encoder.weights_hash):
             raise ConfigError(
                 f"{target.name} was encoded with {target.backbone} ({target.weights_hash}), not this model"
@@ -334,7 +334,8 @@ class INSID3:
         if (target.frame, target.config.size) != (frame, config.size):
             raise ConfigError(f"{target.name} was encoded with another size, fit or tile than this asks for")
         seen = target.picture
-        if config.refine != "none" and (seen is None or seen.shape[:2] != working_size(frame, config)):
+        refined = to_segment and config.refine != "none"
+        if refined and (seen is None or seen.shape[:2] != working_size(frame, config)):
             raise ConfigError(f"{target.name} was encoded without refine, or with another crf_size: encode it again")
         return target
 

@@ -1,34 +1,38 @@
 """Stage 6 as the settings ask for it: from patches to a mask of the target's size, its edge refined or not."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Shaped, UInt8
+from jaxtyping import Bool, Float, UInt8
+from torch import Tensor
 
 from insid3.config import Config
 from insid3.frame import Frame, inner_size
 from insid3.images import resize_image
-from insid3.stages.crf import crf_reach, dense_crf
+from insid3.stages.crf import crf_reach, dense_crf, zones
 from insid3.stages.guided import guided_filter
 from insid3.stages.refine import resized, to_square
+
+_BLOCK = 1024  # pixels a side that the CRF sees at once: its memory grows with them
 
 
 def picture_to_refine(
     picture: UInt8[np.ndarray, "H W 3"], frame: Frame, config: Config
 ) -> UInt8[np.ndarray, "h2 w2 3"] | None:
     """The target at the size at which its edge is refined; None where it is not."""
-    return None if config.refine == "none" else resize_image(picture, working_size(frame, config))
+    if config.refine == "none":
+        return None
+    size = working_size(frame, config)
+    return picture if size == picture.shape[:2] else resize_image(picture, size)
 
 
 def working_size(frame: Frame, config: Config) -> tuple[int, int]:
     """(height, width) at which the edge is refined; tiles have the side `config.refine_side`, but are not enlarged."""
-    if len(frame.windows) == 1:
+    if len(frame.windows) == 1 or config.tile is None:
         return inner_size(frame.size, config.but(size=config.refine_side))
-    assert config.tile is not None
-    scale = _side(frame, config) / config.tile
-    return round(frame.size[0] * scale), round(frame.size[1] * scale)
+    height, width = (max(1, round(pixels * _side(frame, config) / config.tile)) for pixels in frame.size)
+    return height, width
 
 
 def to_mask(
@@ -44,32 +48,43 @@ def to_mask(
         margins: of the patches of each window (`stages/aggregate.py`).
         picture: see `picture_to_refine`.
     """
-    whole = len(frame.windows) == 1
-    binary = whole and config.upsample == "mask"
-    cut = 0.5 if binary else 0.0
-    values = torch.from_numpy(frame.blend((margins > 0).astype(np.float32) if binary else margins))
+    whole, inner = len(frame.windows) == 1, inner_size(frame.size, config)
+    scores = torch.from_numpy(frame.blend(margins))
     if whole:
-        values = to_square(values, patch_size, inner_size(frame.size, config))
-    plain = resized((values > cut).float() if binary else values, frame.size) > cut
-    if picture is None or config.refine == "none":
-        return plain.numpy(), None
-    soft = resized(values, picture.shape[:2]).numpy()
-    if config.refine == "crf":
-        scale = _side(frame, config) / 512
-        solver = config.solver
-        edge = _in_blocks(
-            soft, picture, config, crf_reach(scale), lambda part, shown: dense_crf(part > cut, shown, scale, solver)
-        )
-        result = resized(torch.from_numpy(edge), frame.size) > 0.5
+        scores, mask = (to_square(values, patch_size, inner) for values in (scores, (scores > 0).float()))
+        plain = resized((mask > 0.5).float(), frame.size) > 0.5
     else:
-        radius = max(1, round(picture.shape[0] / frame.extent[0]))  # a patch
-        edge = _in_blocks(soft, picture, config, 2 * radius, lambda part, shown: guided_filter(part, shown, radius))
-        result = resized(torch.from_numpy(edge), frame.size) > cut
+        plain = resized(scores, frame.size) > 0
+    binary = whole and config.upsample == "mask"
+    if not plain.any() or (config.refine == "none" and (binary or not whole)):
+        return plain.numpy(), None
+    result = _refined(mask - 0.5 if binary else scores, frame, picture, config)
     before, after = int(plain.sum()), int(result.sum())
     if 2 * after < before:
+        how = "score" if config.refine == "none" else config.refine
         left = f"left {after / before:.0%} of the mask" if after else "left nothing of the mask"
-        return plain.numpy(), f"not refined: {config.refine} {left}"
+        return plain.numpy(), f"edge as coarse as patches: {how} {left}"
     return result.numpy(), None
+
+
+def _refined(
+    values: Float[Tensor, "h w"], frame: Frame, picture: UInt8[np.ndarray, "h2 w2 3"] | None, config: Config
+) -> Bool[Tensor, "H W"]:
+    """Where the values, whose edges are at 0, are above it in the end."""
+    if picture is None or config.refine == "none":
+        return resized(values, frame.size) > 0
+    values = resized(values, picture.shape[:2])
+    if config.refine == "guided":
+        patch = max(1, round(_side(frame, config) / frame.side))
+        return resized(torch.from_numpy(guided_filter(values.numpy(), picture, patch)), frame.size) > 0
+    scale = _side(frame, config) / 512
+    core, outside = zones((values > 0).numpy())
+    edge = np.empty(core.shape, np.float32)
+    for inner, outer, within in _blocks(core.shape, crf_reach(scale)):
+        origin = outer[0].start, outer[1].start
+        found = dense_crf(core[outer], outside[outer], picture[outer], scale, config.solver, origin)
+        edge[inner] = found[within]
+    return resized(torch.from_numpy(edge), frame.size) > 0.5
 
 
 def _side(frame: Frame, config: Config) -> int:
@@ -79,20 +94,16 @@ def _side(frame: Frame, config: Config) -> int:
     return min(config.refine_side, config.tile)
 
 
-def _in_blocks(
-    values: Float[np.ndarray, "h w"],
-    picture: UInt8[np.ndarray, "h w 3"],
-    config: Config,
-    halo: int,
-    compute: Callable[[Any, Any], Shaped[np.ndarray, "_ _"]],
-) -> Float[np.ndarray, "h w"]:
-    """`compute` of one block after the other, each with a halo that is cut off again: memory stays that of a block."""
-    result = np.empty(values.shape, np.float32)
-    step, (height, width) = config.refine_side, values.shape
-    for top in range(0, height, step):
-        for left in range(0, width, step):
+_Part = tuple[slice, slice]
+
+
+def _blocks(size: tuple[int, int], halo: int) -> Iterator[tuple[_Part, _Part, _Part]]:
+    """Of each block: where it is, where it is with its halo, and where it is in the latter."""
+    for top in range(0, size[0], _BLOCK):
+        for left in range(0, size[1], _BLOCK):
             y, x = max(0, top - halo), max(0, left - halo)
-            part = np.s_[y : top + step + halo, x : left + step + halo]
-            found = compute(values[part], picture[part])[top - y : top - y + step, left - x : left - x + step]
-            result[top : top + step, left : left + step] = found
-    return result
+            yield (
+                np.s_[top : top + _BLOCK, left : left + _BLOCK],
+                np.s_[y : top + _BLOCK + halo, x : left + _BLOCK + halo],
+                np.s_[top - y : top - y + _BLOCK, left - x : left - x + _BLOCK],
+            )

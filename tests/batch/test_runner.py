@@ -122,6 +122,20 @@ def test_other_settings_are_refused(
     assert len(run(colour_model(**change), red, photos, overwrite=True).todo) == 4
 
 
+def test_settings_that_an_older_version_did_not_have_had_their_defaults(
+    model: INSID3, red: Concept, photos: Path
+) -> None:
+    list(run(model, red, photos))
+    settings = photos.parent / "out" / "run.json"
+    older = json.loads(settings.read_text())
+    del older["config"]["refine"], older["config"]["crf_size"]
+    settings.write_text(json.dumps(older))
+    assert not run(model, red, photos).todo
+    settings.write_text(json.dumps(older))
+    with pytest.raises(OutputError, match=r"another run \(config\.refine none not guided\)"):
+        run(colour_model(refine="guided"), red, photos)
+
+
 def test_another_concept_is_refused_another_name_is_not(model: INSID3, red: Concept, photos: Path) -> None:
     list(run(model, red, photos))
     other = model.concept(scene(BOX), box_mask(0, 0, 16, 16))

@@ -38,9 +38,9 @@ def test_parity(height: int, width: int, radius: int, seed: int) -> None:
     guide = torch.from_numpy(picture).permute(2, 0, 1) / 255
     slope, rest = _coefficients(guide, torch.from_numpy(values), radius)
     found = (slope * guide).sum(0) + rest
-    np.testing.assert_allclose(found, by_definition(values, picture, radius), atol=2e-3)
+    np.testing.assert_allclose(found, by_definition(values, picture, radius), atol=1e-4)
     if radius <= 3:  # no coarser grid
-        assert np.array_equal(guided_filter(values, picture, radius), found)
+        np.testing.assert_allclose(guided_filter(values, picture, radius), found, atol=1e-4)
 
 
 def test_a_coarser_grid_changes_little() -> None:
@@ -67,7 +67,7 @@ def test_the_edge_goes_where_the_picture_has_one() -> None:
 def test_constants_stay(value: float) -> None:
     picture = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
     found = guided_filter(np.full((40, 50), value, np.float32), picture, 9)
-    np.testing.assert_allclose(found, value, atol=1e-3)
+    np.testing.assert_allclose(found, value, atol=1e-4)
 
 
 def test_a_flat_picture_only_blurs() -> None:
@@ -82,4 +82,4 @@ def test_a_flat_picture_only_blurs() -> None:
 def test_odd_sizes(size: tuple[int, int]) -> None:
     picture = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
     values = np.ones(size, np.float32)
-    np.testing.assert_allclose(guided_filter(values, picture, 12), 1, atol=1e-3)
+    np.testing.assert_allclose(guided_filter(values, picture, 12), 1, atol=1e-4)

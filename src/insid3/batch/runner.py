@@ -5,7 +5,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,14 @@ import insid3
 from insid3.batch.sources import Target
 from insid3.batch.writers import write_mask, write_overlay
 from insid3.concept import Concept
+from insid3.config import Config
 from insid3.errors import ImageError, OutputError
 from insid3.images import read_image
 from insid3.pipeline import INSID3
 from insid3.storage import write_atomically
+
+# An older version's run.json lacks newer settings, whose defaults do what it did.
+_DEFAULTS = {f"config.{field.name}": field.default for field in fields(Config) if field.default is not MISSING}
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,7 @@ class Result:
 
     Attributes:
         area: pixels of the mask.
+        reason: why it is empty, or its edge not refined as asked.
         seconds: reading, marking and writing.
         error: why there is no mask; None where there is one.
     """
@@ -143,7 +148,7 @@ class Run:
             return []
         try:
             theirs = json.loads(self._settings_file.read_text("utf-8"))
-            before = _flat(theirs)
+            before = _DEFAULTS | _flat(theirs)
             text = self._results_file.read_text("utf-8") if self._results_file.exists() else ""
             last = {line["target"]: line for line in map(json.loads, text[: text.rfind("\n") + 1].splitlines())}
             lines = [{**line, "mask": line["mask"], "error": line["error"]} for line in last.values()]

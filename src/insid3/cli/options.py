@@ -30,7 +30,7 @@ _SETTINGS: dict[str, tuple[Any, str]] = {
     "upsample": (Upsample, "What is enlarged to pixels and then cut: the patches' mask (published) or their score."),
     "refine": (Refine, "Move the edge to where the picture has one: crf (the paper's results), guided (faster), none."),
     "solver": (Solver, "Of the CRF; frank-wolfe is what the published code iterates."),
-    "crf_size": (int, "Side in pixels of the square on which the edge is refined."),
+    "crf_size": (int, "Side in pixels of the square, or tile, on which the edge is refined."),
     "max_pixels": (int, "Refuse pictures with more pixels than this."),
 }
 

@@ -95,7 +95,8 @@ def segment(
                 if result.error is not None:
                     console.print(f"[red]failed[/red] {escape(result.error)}", highlight=False, soft_wrap=True)
                 elif model.verbose:
-                    what = result.reason or f"score {result.score:.2f}"
+                    facts = ([f"score {result.score:.2f}"] if result.area else []) + [result.reason]
+                    what = ", ".join(filter(None, facts))
                     line = f"{result.target}: {what}, {result.seconds:.2f} s"
                     console.print(escape(line), highlight=False, soft_wrap=True)
                 elapsed = progress.tasks[0].elapsed or 0

@@ -19,30 +19,34 @@ _REACH = 3.0  # standard deviations around the band that take part
 
 
 def crf_reach(scale: float) -> int:
-    """Pixels around the edge whose values and colours decide where it goes."""
+    """Pixels around the edge that its refinement looks at."""
     return int(np.ceil(_BAND + _REACH * _APPEARANCE[1] * scale))
 
 
 def dense_crf(
-    mask: Bool[np.ndarray, "h w"],
+    core: Bool[np.ndarray, "h w"],
+    outside: Bool[np.ndarray, "h w"],
     picture: UInt8[np.ndarray, "h w 3"],
     scale: float,
     solver: str = "mean-field",
+    origin: tuple[int, int] = (0, 0),
 ) -> Bool[np.ndarray, "h w"]:
-    """The mask with its pixels within 5 px of the edge decided anew; all others stay.
+    """The core, and what the band, neither core nor outside, has of the foreground.
 
     Args:
+        core, outside: see `zones`.
         scale: of the kernels; 1 for a picture that fills a 512 px square.
         solver: "mean-field", or "frank-wolfe": what the published code iterates, with row-normalised kernels, a
             projection in place of the softmax, and unaries counted twice.
+        origin: (row, column) of the first pixel where this is a part of a picture: the lattice stays in place.
     """
-    core, outside = zones(mask)
     band = ~(core | outside)
     if not band.any():
-        return mask
+        return core
     weight, deviation = _APPEARANCE
     near = within(band, _REACH * deviation * scale)
-    xy = np.stack(np.nonzero(near)[::-1]).astype(np.float32)
+    y, x = np.nonzero(near)
+    xy = np.stack([x + origin[1], y + origin[0]]).astype(np.float32)
     colour = picture[near].T.astype(np.float32) / np.float32(_COLOUR)
     kernels = [
         _Kernel(xy / np.float32(_SMOOTHNESS[1] * scale), _SMOOTHNESS[0], solver),

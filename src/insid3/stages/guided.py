@@ -21,21 +21,34 @@ def guided_filter(
     Args:
         radius: of the square windows, in pixels; they end where the picture does.
     """
-    guide = torch.from_numpy(picture.copy()).permute(2, 0, 1).float() / 255
-    target = torch.from_numpy(np.ascontiguousarray(values))[None]
+    height, width = values.shape
     step = -(-radius // 3)
-    size = [-(-side // step) for side in values.shape]
-    small = F.interpolate(torch.cat([guide, target])[None], size, mode="area")[0]
-    slope, rest = _coefficients(small[:3], small[3], max(1, round(radius / step)))
-    fields = torch.cat([slope, rest[None]])[None]
-    a, b, c, rest = F.interpolate(fields, values.shape, mode="bilinear", align_corners=False)[0]
-    return (a * guide[0] + b * guide[1] + c * guide[2] + rest).numpy()
+
+    def smaller(plane: Float[Tensor, "h w"]) -> Float[Tensor, "h2 w2"]:
+        return F.avg_pool2d(plane[None], step, ceil_mode=True, count_include_pad=False)[0]
+
+    def enlarged(plane: Float[Tensor, "h2 w2"]) -> Float[Tensor, "h w"]:
+        whole = F.interpolate(plane[None, None], scale_factor=step, mode="bilinear", align_corners=False)
+        return whole[0, 0, :height, :width]
+
+    guide = torch.stack([smaller(_channel(picture, i)) for i in range(3)])
+    target = smaller(torch.from_numpy(np.ascontiguousarray(values)))
+    slope, rest = _coefficients(guide, target, max(1, round(radius / step)))
+    result = enlarged(rest)
+    for i in range(3):  # one after the other: a large picture's planes take memory
+        result = result + enlarged(slope[i]) * _channel(picture, i)
+    return result.numpy()
+
+
+def _channel(picture: UInt8[np.ndarray, "h w 3"], index: int) -> Float[Tensor, "h w"]:
+    return torch.from_numpy(picture[..., index] / np.float32(255))
 
 
 def _coefficients(
     guide: Float[Tensor, "3 h w"], values: Float[Tensor, "h w"], radius: int
 ) -> tuple[Float[Tensor, "3 h w"], Float[Tensor, "h w"]]:
     """Slope and rest of each pixel: means over all windows that hold it of their ridge regression."""
+    guide, values = guide.double(), values.double()  # windows of two colours are close to singular
     red, green, blue = guide
     squares = torch.stack([red * red, red * green, red * blue, green * green, green * blue, blue * blue])
     means = _box(torch.cat([guide, squares, values[None], guide * values]), radius)
@@ -50,7 +63,7 @@ def _coefficients(
     slope = torch.stack([c0 * x + c1 * y + c2 * z, c1 * x + c3 * y + c4 * z, c2 * x + c4 * y + c5 * z])
     slope /= rr * c0 + rg * c1 + rb * c2
     fields = _box(torch.cat([slope, (p - (slope * mean).sum(0))[None]]), radius)
-    return fields[:3], fields[3]
+    return fields[:3].float(), fields[3].float()
 
 
 def _box(planes: Float[Tensor, "k h w"], radius: int) -> Float[Tensor, "k h w"]:
@@ -60,6 +73,6 @@ def _box(planes: Float[Tensor, "k h w"], radius: int) -> Float[Tensor, "k h w"]:
         n = planes.shape[1]
         index = torch.arange(n)
         stop, start = (index + radius).clamp(max=n - 1) + 1, (index - radius).clamp(min=0)
-        sums = F.pad(planes.double().cumsum(1), (0, 0, 1, 0))
-        planes = ((sums[:, stop] - sums[:, start]) / (stop - start)[:, None]).float()
+        sums = F.pad(planes.cumsum(1), (0, 0, 1, 0))
+        planes = (sums[:, stop] - sums[:, start]) / (stop - start)[:, None]
     return planes
