@@ -38,9 +38,10 @@ bench: setup           ## cost against the published way and scikit-learn: table
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/clustering.py
 
-accuracy: setup        ## on the dev episodes: what bfloat16 costs, what a mask's score is worth
+accuracy: setup        ## on the dev episodes: what bfloat16 costs, what a score is worth, what refining edges gives
 	$(BIN)/python benchmarks/precision.py
 	$(BIN)/python benchmarks/score.py
+	$(BIN)/python benchmarks/edges.py --pictures benchmarks/results/edges
 
 clean:
 	rm -rf .venv demo

@@ -51,7 +51,16 @@ def main() -> None:
         captions.append(f"{path.name}   score {found.score:.2f}")
         print(f"{path.name:14} score {found.score:.2f}   {found.reason or f'{found.mask.mean():.0%} of the picture'}")
     Image.fromarray(sheet(cells, captions)).save(OUT / "sheet.png")
-    print(f"masks, overlays and sheet.png are in {OUT}")
+
+    cells, captions = [], []
+    for path, (top, bottom, left, right) in ((targets[2], (0, 787, 0, 762)), (targets[1], (100, 250, 60, 400))):
+        picture = read_image(path)
+        for refine in ("none", "guided", "crf"):
+            edged = INSID3(model.encoder, model.config.but(refine=refine)).segment(path, cheetah)
+            cells.append(overlay(picture, edged.mask)[top:bottom, left:right])
+            captions.append(f"refine={refine}")
+    Image.fromarray(sheet(cells, captions)).save(OUT / "edges.png")
+    print(f"masks, overlays, sheet.png and edges.png are in {OUT}")
 
 
 if __name__ == "__main__":

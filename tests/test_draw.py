@@ -49,5 +49,5 @@ def test_matches_marks_both_sides() -> None:
 
 def test_sheet_holds_every_picture() -> None:
     page = sheet([scene(), scene(size=(20, 60))] * 2, list("abcd"), columns=3, side=100)
-    assert page.shape == (2 * (100 + 34 + 16) + 16, 3 * 116 + 16, 3)
+    assert page.shape == ((100 + 34 + 16) + (33 + 34 + 16) + 16, 3 * 116 + 16, 3)  # a row is as high as it must be
     assert (page[66, 66] == [0, 0, 200]).all()

@@ -93,21 +93,26 @@ def matches(
 def sheet(
     pictures: Sequence[UInt8[np.ndarray, "_ _ 3"]], captions: Sequence[str], columns: int = 3, side: int = 420
 ) -> UInt8[np.ndarray, "H W 3"]:
-    """A contact sheet: every picture fitted into a square cell, its caption below."""
-    rows, margin, text = -(-len(pictures) // columns), 16, 34
-    page = Image.new("RGB", (columns * (side + margin) + margin, rows * (side + text + margin) + margin), _SHEET)
-    draw = ImageDraw.Draw(page)
-    for i, (picture, caption) in enumerate(zip(pictures, captions, strict=True)):
-        image = Image.fromarray(picture)
+    """A contact sheet: every picture `side` pixels long, its caption below; a row is as high as its highest picture."""
+    margin, text, font = 16, 34, ImageFont.load_default(17)
+    fitted = []
+    for image in map(Image.fromarray, pictures):
         scale = side / max(image.size)
-        image = image.resize(
-            (max(1, round(image.width * scale)), max(1, round(image.height * scale))), Image.Resampling.LANCZOS
-        )
-        x, y = margin + (i % columns) * (side + margin), margin + (i // columns) * (side + text + margin)
-        page.paste(image, (x + (side - image.width) // 2, y + (side - image.height) // 2))
-        draw.text(
-            (x + side / 2, y + side + text / 2), caption, fill="white", anchor="mm", font=ImageFont.load_default(17)
-        )
+        size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+        fitted.append(image.resize(size, Image.Resampling.LANCZOS))
+    rows = [fitted[i : i + columns] for i in range(0, len(fitted), columns)]
+    heights = [max(image.height for image in row) for row in rows]
+    page_height = sum(height + text + margin for height in heights) + margin
+    page = Image.new("RGB", (columns * (side + margin) + margin, page_height), _SHEET)
+    draw = ImageDraw.Draw(page)
+    y, remaining = margin, iter(captions)
+    for row, height in zip(rows, heights, strict=True):
+        for column, image in enumerate(row):
+            x = margin + column * (side + margin)
+            page.paste(image, (x + (side - image.width) // 2, y + (height - image.height) // 2))
+            centre = x + side / 2, y + height + text / 2
+            draw.text(centre, next(remaining), fill="white", anchor="mm", font=font)
+        y += height + text + margin
     return np.asarray(page)
 
 
