@@ -25,6 +25,10 @@ class ConceptError(Insid3Error, ValueError):
     """A concept that is damaged, or made with another backbone, weights or size than the model's."""
 
 
+class DataError(Insid3Error, ValueError):
+    """A data set, a list of episodes or a folder of predictions that is missing, damaged or laid out otherwise."""
+
+
 class OutputError(Insid3Error, OSError):
     """A place that cannot be written to, or holds another run's results."""
 

@@ -6,12 +6,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped, UInt8
 from numpy.typing import ArrayLike
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from insid3.config import Config
 from insid3.errors import ConfigError, ImageError, MaskError
@@ -38,11 +38,14 @@ def name_of(source: Source) -> str:
     return os.fspath(source)
 
 
-def read_image(source: Source, max_pixels: int = MAX_PIXELS) -> UInt8[np.ndarray, "H W 3"]:
-    """Any picture as upright 8-bit RGB.
+def read_image(source: Source, max_pixels: int = MAX_PIXELS, *, upright: bool = True) -> UInt8[np.ndarray, "H W 3"]:
+    """Any picture as 8-bit RGB.
 
-    16-bit values are divided by 257, alpha is dropped, palettes and CMYK go through Pillow's conversion, EXIF
-    orientation is applied. Of animations the first frame counts.
+    16-bit values are divided by 257, alpha is dropped, palettes and CMYK go through Pillow's conversion. Of animations
+    the first frame counts.
+
+    Args:
+        upright: apply the EXIF orientation.
 
     Raises:
         ImageError: missing, damaged, larger than `max_pixels`, or of an unsupported kind.
@@ -51,7 +54,7 @@ def read_image(source: Source, max_pixels: int = MAX_PIXELS) -> UInt8[np.ndarray
     if isinstance(source, np.ndarray):
         return _rgb_array(source, name)
     with _explained(name):
-        image = _load(source, name, max_pixels)
+        image = _load(source, name, max_pixels, upright)
         if image.mode.startswith(("I", "F")):
             return _rgb_array(_pixels(image, image.mode), name)
         return _pixels(image, "RGB")
@@ -83,6 +86,25 @@ def read_mask(
     return _fit(mask, image_size, name)
 
 
+def read_values(path: str | os.PathLike[str], *, grey: bool = False) -> Shaped[np.ndarray, "H W ..."]:
+    """What a file of labels holds, in its own orientation: palette indices and numbers as stored, or grey levels.
+
+    Raises:
+        ImageError: as `read_image`.
+    """
+    with _explained(os.fspath(path)):
+        image = _load(path, os.fspath(path), MAX_PIXELS, upright=False)
+        return _pixels(image, "L" if grey else image.mode)
+
+
+def picture_size(path: str | os.PathLike[str], *, upright: bool = True) -> tuple[int, int]:
+    """(height, width) of what `read_image` returns, from the file's header; ImageError if it has none."""
+    with _explained(os.fspath(path)), Path(path).open("rb") as file:
+        image = _opened(file)[0]
+        turned = upright and image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+        return (image.width, image.height) if turned else (image.height, image.width)
+
+
 def resize_image(image: UInt8[np.ndarray, "H W 3"], size: tuple[int, int]) -> UInt8[np.ndarray, "H2 W2 3"]:
     """To (height, width) `size`, ignoring the aspect ratio: Pillow's antialiased bilinear filter.
 
@@ -108,13 +130,17 @@ def resize_part(
 
 def resize_mask(mask: Bool[np.ndarray, "H W"], size: tuple[int, int]) -> Bool[np.ndarray, "H2 W2"]:
     """To (height, width) `size`, nearest. If that loses every pixel, the one under the mask's centroid is set."""
-    height, width = mask.shape
-    rows, columns = np.arange(size[0]) * height // size[0], np.arange(size[1]) * width // size[1]
-    small = mask[np.ix_(rows, columns)]
+    (height, width), small = mask.shape, nearest(mask, size)
     if not small.any():
         y, x = (int(np.mean(index)) for index in np.nonzero(mask))
         small[y * size[0] // height, x * size[1] // width] = True
     return small
+
+
+def nearest(values: Shaped[np.ndarray, "H W"], size: tuple[int, int]) -> Shaped[np.ndarray, "H2 W2"]:
+    """To (height, width) `size`: the value at floor(index x old / new)."""
+    height, width = values.shape
+    return values[np.ix_(np.arange(size[0]) * height // size[0], np.arange(size[1]) * width // size[1])]
 
 
 def thumbnail(image: UInt8[np.ndarray, "H W 3"], side: int = 320) -> UInt8[np.ndarray, "h w 3"]:
@@ -196,11 +222,13 @@ class _File(io.BufferedReader):
         return super().read(left if size is None or size < 0 else min(size, left))
 
 
-def _load(source: str | os.PathLike[str] | Image.Image, name: str, max_pixels: int) -> Image.Image:
-    """A decoded, upright picture whose size was checked before."""
+def _load(
+    source: str | os.PathLike[str] | Image.Image, name: str, max_pixels: int, upright: bool = True
+) -> Image.Image:
+    """A decoded picture whose size was checked before."""
     if isinstance(source, Image.Image):
         _check_size(source, name, max_pixels)
-        image = ImageOps.exif_transpose(source)
+        image = ImageOps.exif_transpose(source) if upright else source.copy()
         image.format = source.format
     else:
         path = Path(source)
@@ -209,19 +237,26 @@ def _load(source: str | os.PathLike[str] | Image.Image, name: str, max_pixels: i
         if path.stat().st_size == 0:
             raise ImageError(f"{name} is empty (0 bytes): copy it again")
         with _File(io.FileIO(path)) as file:  # Pillow would leave files open that it refuses
-            with _pillow_limit(None) as theirs:
-                Image.init()
-                image = Image.open(file, formats=[known for known in _FORMATS if known in Image.OPEN])
+            image, theirs = _opened(file)
             _check_size(image, name, max_pixels)
             allowed = theirs is not None and image.width * image.height > theirs  # what Pillow would refuse to decode
             with _pillow_limit(max_pixels) if allowed else nullcontext():
-                ImageOps.exif_transpose(image, in_place=True)
+                if upright:
+                    ImageOps.exif_transpose(image, in_place=True)
+                image.load()
     if image.mode == "I":
         low, high = np.array(image.getextrema())
         if low >= 0 and high <= 65535:  # how Pillow hands over some 16-bit files
             image = image.convert("I;16")
     image.info.pop("transparency", None)  # of no use here, and Pillow warns of some when converting
     return image
+
+
+def _opened(file: BinaryIO) -> tuple[Image.Image, int | None]:
+    """A picture of which only the header was read, and Pillow's own limit of pixels."""
+    with _pillow_limit(None) as theirs:
+        Image.init()
+        return Image.open(file, formats=[known for known in _FORMATS if known in Image.OPEN]), theirs
 
 
 def _check_size(image: Image.Image, name: str, max_pixels: int) -> None:

@@ -1,9 +1,14 @@
-"""The cache folder, and files that appear whole or not at all."""
+"""The cache folder, files that appear whole or not at all, and results that a second run continues."""
 
+import errno
+import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
+
+from insid3.errors import OutputError
 
 CACHES = ("weights", "compiled", "basis")  #: folders of `cache_dir` that may be deleted at any time
 
@@ -31,3 +36,56 @@ def write_atomically(path: str | Path, write: Callable[[Path], object]) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def writing(write: Callable[[], object]) -> None:
+    """Say what to do about a full disk or a folder that may not be written to.
+
+    Raises:
+        OutputError: for any OSError.
+    """
+    try:
+        write()
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise OutputError(
+                f"the disk is full ({error.filename or 'output folder'}): free some space and run the same command "
+                "again, it continues where it stopped"
+            ) from error
+        raise OutputError(f"cannot write results: {error}") from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """A text file, whole; OutputError as `writing`."""
+    writing(lambda: write_atomically(path, lambda temporary: temporary.write_text(text, "utf-8")))
+
+
+def append_line(path: Path, record: dict[str, Any]) -> None:
+    """To a file of one JSON object a line."""
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(record) + "\n")
+
+
+def write_lines(path: Path, records: Iterable[dict[str, Any]]) -> None:
+    """A file of one JSON object a line, whole."""
+    write_text(path, "".join(json.dumps(record) + "\n" for record in records))
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """What `append_line` wrote; a last line that was cut off does not count. ValueError: something else."""
+    text = path.read_text("utf-8") if path.exists() else ""
+    return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+
+
+def flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"a": {"b": 1}} as {"a.b": 1}."""
+    result: dict[str, Any] = {}
+    for key, value in settings.items():
+        result |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return result
+
+
+def differences(before: dict[str, Any], now: dict[str, Any], ignored: Iterable[str] = ()) -> list[str]:
+    """What two runs' flat settings differ in, as "size 280 not 518"; only what is set now."""
+    differ = [key for key, value in now.items() if key not in ignored and before.get(key) != value]
+    return [f"{key} {before.get(key)} not {now[key]}" for key in differ]

@@ -1,10 +1,9 @@
 """One concept over many targets; results appear one by one and a second run continues."""
 
-import errno
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
@@ -18,7 +17,7 @@ from insid3.config import Config
 from insid3.errors import ImageError, OutputError
 from insid3.images import read_image
 from insid3.pipeline import INSID3
-from insid3.storage import write_atomically
+from insid3.storage import append_line, differences, flat, read_lines, write_lines, write_text, writing
 
 # An older version's run.json lacks newer settings, whose defaults do what it did.
 _DEFAULTS = {f"config.{field.name}": field.default for field in fields(Config) if field.default is not MISSING}
@@ -77,18 +76,16 @@ class Run:
             "folder": os.getcwd(),  # where relative targets in the results begin
         }
         if overwrite:
-            _writing(lambda: self._results_file.unlink(missing_ok=True))
+            writing(lambda: self._results_file.unlink(missing_ok=True))
         lines = [] if overwrite else self._lines_of(settings, targets)
         done = {os.path.abspath(line["target"]) for line in lines if line["error"] is None}
         self.todo = [t for t in targets if os.path.abspath(t.path) not in done or not self._whole(t)]
         self.done_before = len(targets) - len(self.todo)
         again = {os.path.abspath(target.path) for target in self.todo}
-        kept = [json.dumps(line) + "\n" for line in lines if os.path.abspath(line["target"]) not in again]
+        kept = [line for line in lines if os.path.abspath(line["target"]) not in again]
         if lines:
-            _writing(lambda: write_atomically(self._results_file, lambda file: file.write_text("".join(kept), "utf-8")))
-        _writing(
-            lambda: write_atomically(self._settings_file, lambda file: file.write_text(json.dumps(settings, indent=1)))
-        )
+            write_lines(self._results_file, kept)
+        write_text(self._settings_file, json.dumps(settings, indent=1))
 
     def __iter__(self) -> Iterator[Result]:
         """Work through `todo`, yielding each result after its files and its line are on disk.
@@ -98,7 +95,7 @@ class Run:
         """
         for target in self.todo:
             result = self._one(target)
-            _writing(partial(self._append, json.dumps(asdict(result)) + "\n"))
+            writing(partial(append_line, self._results_file, asdict(result)))
             yield result
 
     def _one(self, target: Target) -> Result:
@@ -109,9 +106,9 @@ class Run:
             return Result(str(target.path), error=str(error), seconds=round(time.perf_counter() - start, 3))
         found = self.model.segment(picture, self.concept)
         mask, overlay = self._files(target)
-        _writing(lambda: write_mask(mask, found.mask))
+        writing(lambda: write_mask(mask, found.mask))
         if self.overlays:
-            _writing(lambda: write_overlay(overlay, picture, found.mask))
+            writing(lambda: write_overlay(overlay, picture, found.mask))
         return Result(
             target=str(target.path),
             mask=mask.relative_to(self.output).as_posix(),
@@ -127,10 +124,6 @@ class Run:
     def _whole(self, target: Target) -> bool:
         mask, overlay = self._files(target)
         return mask.exists() and (overlay.exists() or not self.overlays)
-
-    def _append(self, line: str) -> None:
-        with self._results_file.open("a", encoding="utf-8") as file:
-            file.write(line)
 
     def _lines_of(self, settings: dict[str, Any], targets: Sequence[Target]) -> list[dict[str, Any]]:
         """The results of an earlier run with the same settings, a target's last one each, with targets as seen from
@@ -148,9 +141,8 @@ class Run:
             return []
         try:
             theirs = json.loads(self._settings_file.read_text("utf-8"))
-            before = _DEFAULTS | _flat(theirs)
-            text = self._results_file.read_text("utf-8") if self._results_file.exists() else ""
-            last = {line["target"]: line for line in map(json.loads, text[: text.rfind("\n") + 1].splitlines())}
+            before = _DEFAULTS | flat(theirs)
+            last = {line["target"]: line for line in read_lines(self._results_file)}
             lines = [{**line, "mask": line["mask"], "error": line["error"]} for line in last.values()]
             folder = str(before.get("folder", os.getcwd()))
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -158,13 +150,8 @@ class Run:
                 f"{self.output} holds run.json or results.jsonl that cannot be read ({error!r}): use --overwrite or "
                 "another output folder"
             ) from error
-        different = [
-            f"{key} {before.get(key)} not {value}"
-            for key, value in _flat(settings).items()
-            if key not in ("insid3", "concept.name", "concept.sources", "config.max_pixels", "folder")
-            and before.get(key) != value
-        ]
-        if different:
+        ignored = ("insid3", "concept.name", "concept.sources", "config.max_pixels", "folder")
+        if different := differences(before, flat(settings), ignored):
             raise OutputError(
                 f"{self.output} holds results of another run ({', '.join(different)}): "
                 "use another output folder, or --overwrite"
@@ -180,23 +167,3 @@ class Run:
                     "use another output folder, or --overwrite"
                 )
         return lines
-
-
-def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in settings.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat
-
-
-def _writing(write: Callable[[], object]) -> None:
-    """Say what to do about a full disk or a folder that may not be written to."""
-    try:
-        write()
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise OutputError(
-                f"the disk is full ({error.filename or 'output folder'}): free some space and run the same command "
-                "again, it continues where it stopped"
-            ) from error
-        raise OutputError(f"cannot write results: {error}") from error
