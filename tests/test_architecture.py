@@ -18,8 +18,10 @@ LAYERS = [
     {"images", "backbones", "frame"},
     {"stages", "annotations", "concept"},
     {"encoded", "positional", "refinement"},
+    {"derived"},
     {"pipeline"},
     {"draw", "batch"},
+    {"eval"},
     {"cli", "__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -73,7 +73,7 @@ def test_a_mask_below_a_pixel_says_so(model: INSID3, red: Concept, monkeypatch: 
 
 def test_noise_basis_is_another_subspace() -> None:
     black, noise = colour_model(), colour_model(basis="noise")
-    bases = [m._basis(m.config) for m in (black, noise)]
+    bases = [m.derived.basis(m.config) for m in (black, noise)]
     for basis in bases:
         assert torch.allclose(basis.T @ basis, torch.eye(2), atol=1e-5)
     assert not torch.allclose(bases[0] @ bases[0].T, bases[1] @ bases[1].T, atol=1e-2)
@@ -81,7 +81,7 @@ def test_noise_basis_is_another_subspace() -> None:
 
 def test_noise_basis_is_the_same_every_time() -> None:
     first, second = (colour_model(basis="noise") for _ in range(2))
-    assert torch.equal(first._basis(first.config), second._basis(second.config))
+    assert torch.equal(first.derived.basis(first.config), second.derived.basis(second.config))
 
 
 def test_basis_is_encoded_once_and_in_float32(
@@ -99,7 +99,7 @@ def test_basis_is_encoded_once_and_in_float32(
 
 def test_rank_zero_removes_nothing(red: Concept) -> None:
     raw = colour_model(rank=0)
-    assert torch.allclose(raw._debias(red.tokens[0], raw.config), red.tokens[0], atol=1e-6)
+    assert torch.allclose(raw.derived.reference(red, raw.config).tokens[0], red.tokens[0], atol=1e-6)
     assert raw.segment(scene(BOX), red).mask.any()
 
 
@@ -116,7 +116,7 @@ def test_concepts_are_values(model: INSID3, red: Concept) -> None:
 def test_what_a_model_keeps_of_a_concept_goes_with_it(model: INSID3) -> None:
     model.segment(scene(BOX), model.concept(scene(BOX), box_mask(*BOX)))
     gc.collect()
-    assert len(model._references) == 0
+    assert len(model.derived._references) == 0
 
 
 def test_several_shots_and_the_majority(model: INSID3) -> None:
@@ -282,7 +282,7 @@ def test_matching_has_its_own_size_and_rank() -> None:
     assert (plain.size, masked.size) == (64, 32)
     assert model.match(scene(BOX), plain, [[20, 20]]).maps.shape == (1, 16, 16)
     assert model.match(scene(BOX), masked, [[20, 20]]).maps.shape == (1, 8, 8)
-    assert list(model._references[plain]) == [("black", 1)]
+    assert list(model.derived._references[plain]) == [("black", 1)]
 
 
 def test_real_pictures(model280: INSID3, pictures: dict[str, Path]) -> None:

@@ -6,12 +6,16 @@ from typing import Any, Literal, get_args
 
 from insid3.errors import ConfigError
 
+Aggregation = Literal["cross-intra", "cross", "seed"]
 Basis = Literal["black", "noise"]
 Fit = Literal["stretch", "pad"]
 Refine = Literal["none", "crf", "guided"]
 Solver = Literal["mean-field", "frank-wolfe"]
 Upsample = Literal["mask", "score"]
-_CHOICES = {"basis": Basis, "fit": Fit, "upsample": Upsample, "refine": Refine, "solver": Solver}
+_CHOICES = {
+    "basis": Basis, "aggregation": Aggregation, "fit": Fit, "upsample": Upsample, "refine": Refine, "solver": Solver,
+}  # fmt: skip
+_OPTIONAL = ("kmeans", "tile", "crf_size")
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,9 @@ class Config:
         tau: clusters merge while their mean cosine similarity is above this (paper 3.2), in [-1, 1].
         threshold: alpha, clusters whose score is above this belong to the mask (paper 3.4).
         basis: picture that shows the positional subspace: "black" (published code) or "noise" (paper).
+        aggregation: what makes clusters join the seed: "cross-intra" (published), or for ablations only "cross"
+            similarity, or nothing ("seed": its cluster is the mask).
+        kmeans: for ablations, k of k-means in the place of average linkage; `tau` has no effect then.
         keep_seed: the seed cluster always stays in the mask (paper); the published code may drop it.
         fit: how a picture becomes a square: "stretch" ignores its aspect ratio (published), "pad" keeps it.
         tile: side in pixels of the target's tiles, each of which the encoder sees as a square of its own; for small
@@ -44,6 +51,8 @@ class Config:
     tau: float
     threshold: float = 0.2
     basis: Basis = "black"
+    aggregation: Aggregation = "cross-intra"
+    kmeans: int | None = None
     keep_seed: bool = False
     fit: Fit = "stretch"
     tile: int | None = None
@@ -55,9 +64,9 @@ class Config:
     max_pixels: int = 89_478_485  # where Pillow starts to warn of decompression bombs
 
     def __post_init__(self) -> None:
-        for name in ("size", "rank", "max_pixels", "tile", "crf_size"):
+        for name in ("size", "rank", "max_pixels", *_OPTIONAL):
             value = getattr(self, name)
-            if value is None and name in ("tile", "crf_size"):
+            if value is None and name in _OPTIONAL:
                 continue
             if not isinstance(value, int) or isinstance(value, bool) or value < (name != "rank"):
                 raise ConfigError(f"{name} must be a whole number of {int(name != 'rank')} or more, got {value!r}")

@@ -2,20 +2,18 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Float, UInt8
 from numpy.typing import ArrayLike
 from torch import Tensor
 
 from insid3.backbones import find, load_encoder, uncalibrated
 from insid3.concept import Concept
 from insid3.config import Config
+from insid3.derived import Derived, Evidence
 from insid3.encoded import Encoded, encode
 from insid3.errors import ConceptError, ConfigError, ImageError, Insid3Error
 from insid3.frame import Frame, inner_size
@@ -30,30 +28,15 @@ from insid3.images import (
     resize_mask,
     thumbnail,
 )
-from insid3.positional import positional_subspace
 from insid3.refinement import picture_to_refine, to_mask, working_size
 from insid3.stages.aggregate import cluster_scores, margins
-from insid3.stages.cluster import cluster, cluster_means
-from insid3.stages.debias import debias
+from insid3.stages.cluster import cluster_means
 from insid3.stages.encode import patch_mask
-from insid3.stages.localize import backward_votes, candidates, prototype
+from insid3.stages.localize import backward_votes
 from insid3.stages.match import match
 from insid3.stages.score import score
 from insid3.stages.seed import seed_cluster
 from insid3.types import Encoder, Keypoints, Segmentation
-
-
-@dataclass(frozen=True)
-class _Reference:
-    """What follows from a concept for one basis and rank: debiased tokens, and their prototype when it is needed."""
-
-    tokens: Sequence[Float[Tensor, "_ c"]]
-    masks: Sequence[Bool[Tensor, "_"]]
-    negatives: Float[Tensor, "m c"]
-
-    @cached_property
-    def prototype(self) -> Float[Tensor, "c"]:
-        return prototype(self.tokens, self.masks)
 
 
 class INSID3:
@@ -73,8 +56,7 @@ class INSID3:
         self.encoder, self.config, self.match_config = encoder, config, match_config or config
         for settings in (self.config, self.match_config):
             settings.check(encoder.name, encoder.patch_size, encoder.channels)
-        self._directions: dict[tuple[int, str], Tensor] = {}
-        self._references: WeakKeyDictionary[Concept, dict[tuple[str, int], _Reference]] = WeakKeyDictionary()
+        self.derived = Derived(encoder)
 
     @classmethod
     def from_pretrained(
@@ -185,8 +167,18 @@ class INSID3:
             ConceptError: the concept has no masks, or was made with another backbone, weights or size.
             SizeError: not enough memory.
         """
-        self.check(concept)
-        return self._segment(self._encoded(target, self.config, to_segment=True), concept)
+        config, found = self.config, self.evidence(target, concept)
+        candidate = found.candidate
+        if not candidate.any():
+            nothing = torch.full_like(found.forward, -1)
+            return self.marked(found, nothing, "no patch resembles the concept more than its background")
+        labels = self.derived.labels(found.target, config)
+        seed = seed_cluster(cluster_means(found.debiased, labels), found.reference.prototype, labels, candidate)
+        means = cluster_means(found.target.tokens.flatten(0, 1), labels)
+        scores = cluster_scores(means, found.forward, labels, candidate, seed, config.aggregation)
+        margin = margins(scores, seed, config.threshold, config.keep_seed)[labels]
+        otherwise = f"no cluster scores above the threshold {config.threshold:g} (the best: {scores.max():.2f})"
+        return self.marked(found, margin, otherwise, seed)
 
     def check(self, concept: Concept) -> None:
         """Whether `segment` will take the concept.
@@ -266,7 +258,8 @@ class INSID3:
         encoded = self._encoded(target, settings, to_segment=False)
         tokens, reference = encoded.tokens[0], concept.tokens[0].to(self.encoder.device)
         if debias:
-            tokens, reference = self._debiased(encoded, settings)[0], self._reference(concept, settings).tokens[0]
+            tokens = self.derived.debiased(encoded, settings)[0]
+            reference = self.derived.reference(concept, settings).tokens[0]
         theirs, ours = Frame.of(concept.image_sizes[0], settings, self.encoder.patch_size, tiled=False), encoded.frame
         cells = torch.from_numpy(points_to_grid(xy, theirs.size, theirs.extent)).to(tokens.device)
         found, maps = match(reference[cells[:, 1] * theirs.grid[1] + cells[:, 0]], tokens, ours.grid)
@@ -277,45 +270,54 @@ class INSID3:
             maps=maps.unflatten(1, ours.grid).cpu().numpy(),
         )
 
-    def _segment(self, target: Encoded, concept: Concept) -> Segmentation:
-        """Stages 1 to 6. Tiles are clustered each for itself; prototype, gate and seed are those of the whole."""
-        config, reference, frame = self.config, self._reference(concept, self.config), target.frame
-        count = len(frame.windows)
-        tokens, debiased = target.tokens.flatten(0, 1), self._debiased(target, config).flatten(0, 1)
+    def evidence(self, target: Source | Encoded, concept: Concept) -> Evidence:
+        """Stages 1 and 2, which every method begins with: how much each patch resembles the concept.
 
-        forward = debiased @ reference.prototype
-        votes = backward_votes(debiased, reference.tokens, reference.masks, reference.negatives)
-        candidate = candidates(forward, votes, concept.shots)
-        similarity = frame.blend(forward.view(count, -1).cpu().numpy())
-        if not candidate.any():
-            return Segmentation(
-                mask=np.zeros(frame.size, bool),
-                score=0.0,
-                similarity=similarity,
-                seed=None,
-                reason="no patch resembles the concept more than its background",
-                _labels=lambda: frame.choose(self._labels(target, config.tau).view(count, -1).cpu().numpy()),
-            )
+        Raises: as `segment`.
+        """
+        self.check(concept)
+        encoded = self._encoded(target, self.config, to_segment=True)
+        reference = self.derived.reference(concept, self.config)
+        debiased = self.derived.debiased(encoded, self.config).flatten(0, 1)
+        return Evidence(
+            target=encoded,
+            reference=reference,
+            debiased=debiased,
+            forward=debiased @ reference.prototype,
+            votes=backward_votes(debiased, reference.tokens, reference.masks, reference.negatives),
+        )
 
-        labels = self._labels(target, config.tau)
-        seed = seed_cluster(cluster_means(debiased, labels), reference.prototype, labels, candidate)
-        scores = cluster_scores(cluster_means(tokens, labels), forward, labels, candidate, seed)
-        margin = margins(scores, seed, config.threshold, config.keep_seed)[labels]
-        kept = margin > 0
-        parts = margin.view(count, -1).cpu().numpy()
-        mask, reason = to_mask(parts, frame, target.picture, self.encoder.patch_size, config)
-        trust = score(reference.prototype, debiased, kept, reference.tokens, reference.masks) if mask.any() else 0.0
-        if not mask.any() and kept.any():
+    def marked(
+        self, evidence: Evidence, margin: Float[Tensor, "n"], otherwise: str, seed: int | None = None
+    ) -> Segmentation:
+        """Stage 6, which every method ends with: pixels, and how far they can be trusted.
+
+        Args:
+            margin: of each patch of all windows; above 0 it belongs to the mask.
+            otherwise: why there is nothing, where that is so.
+            seed: the seed cluster, where there is one.
+        """
+        config, target, reference = self.config, evidence.target, evidence.reference
+        frame, kept = target.frame, margin > 0
+
+        def per_window(values: Tensor) -> np.ndarray:
+            return values.view(len(frame.windows), -1).cpu().numpy()
+
+        mask, reason = to_mask(per_window(margin), frame, target.picture, self.encoder.patch_size, config)
+        trust = 0.0
+        if mask.any():
+            trust = score(reference.prototype, evidence.debiased, kept, reference.tokens, reference.masks)
+        elif kept.any():
             reason = "the marked patches are smaller than a pixel of the target"
-        elif not mask.any():
-            reason = f"no cluster scores above the threshold {config.threshold:g} (the best: {scores.max():.2f})"
+        else:
+            reason = otherwise
         return Segmentation(
             mask=mask,
             score=trust,
-            similarity=similarity,
+            similarity=frame.blend(per_window(evidence.forward)),
             seed=seed,
             reason=reason,
-            _labels=lambda: frame.choose(labels.view(count, -1).cpu().numpy()),
+            _labels=lambda: frame.choose(per_window(self.derived.labels(target, config))),
         )
 
     def _encoded(self, target: Source | Encoded, config: Config, *, to_segment: bool) -> Encoded:
@@ -350,49 +352,6 @@ class INSID3:
         square[: inner[0], : inner[1]] = resize_mask(mask, inner)
         patches = patch_mask(torch.from_numpy(square), self.encoder.patch_size).view(frame.side, frame.side)
         return patches[: frame.grid[0], : frame.grid[1]].flatten().to(self.encoder.device)
-
-    def _labels(self, target: Encoded, tau: float) -> Int[Tensor, "n"]:
-        """Clusters of every window, numbered on from one to the next."""
-
-        def compute() -> Tensor:
-            found = [cluster(tokens, tau) for tokens in target.tokens]
-            firsts = np.cumsum([0, *(int(labels.max()) + 1 for labels in found[:-1])])
-            return torch.cat([labels + int(first) for labels, first in zip(found, firsts, strict=True)])
-
-        return target.once(("labels", tau), compute)
-
-    def _debiased(self, target: Encoded, config: Config) -> Float[Tensor, "w n c"]:
-        def compute() -> Tensor:
-            result = torch.empty_like(target.tokens)
-            for window, tokens in zip(result, target.tokens, strict=True):
-                window.copy_(self._debias(tokens, config))
-            return result
-
-        return target.once((config.basis, config.rank), compute)
-
-    def _basis(self, config: Config) -> Float[Tensor, "c r"]:
-        """B, always in float32; looked up once per size and kind of picture."""
-        if not config.rank:
-            return torch.zeros(self.encoder.channels, 0, device=self.encoder.device)
-        key = (config.size, config.basis)
-        if key not in self._directions:
-            self._directions[key] = positional_subspace(self.encoder, *key)
-        return self._directions[key][:, : config.rank]
-
-    def _debias(self, tokens: Float[Tensor, "*s n c"], config: Config) -> Float[Tensor, "*s n c"]:
-        return debias(tokens, self._basis(config))
-
-    def _reference(self, concept: Concept, config: Config) -> _Reference:
-        kept = self._references.setdefault(concept, {})
-        key = (config.basis, config.rank)
-        if key not in kept:
-            device = self.encoder.device
-            kept[key] = _Reference(
-                [self._debias(tokens.to(device), config) for tokens in concept.tokens],
-                [mask.to(device) for mask in concept.patch_masks],
-                self._debias(concept.negatives.to(device), config),
-            )
-        return kept[key]
 
 
 def _listed(sources: Source | Sequence[Source]) -> list[Source]:

@@ -38,7 +38,7 @@ def export_encoder(
     check_writable(output.parent)
     loaded = model.load()
     encoder, config = loaded.encoder, loaded.config
-    export(encoder, loaded._basis(config), config, output)
+    export(encoder, loaded.derived.basis(config), config, output)
     if not model.quiet:
         typer.echo(
             f"{output}: {encoder.name}, {output.stat().st_size / 2**20:.1f} MiB\n"

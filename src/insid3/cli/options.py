@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from insid3.config import Basis, Config, Fit, Refine, Solver, Upsample
+from insid3.config import Aggregation, Basis, Config, Fit, Refine, Solver, Upsample
 from insid3.errors import ConceptError, ConfigError
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ _SETTINGS: dict[str, tuple[Any, str]] = {
     "tau": (float, "Clusters merge while their mean similarity is above this."),
     "threshold": (float, "Clusters that score above this belong to the mask."),
     "basis": (Basis, "Picture that shows the positional subspace: black (published code) or noise (paper)."),
+    "aggregation": (Aggregation, "Ablation: what makes clusters join the seed; seed: nothing does."),
+    "kmeans": (int, "Ablation: k of k-means in the place of average linkage."),
     "keep_seed": (bool, "The seed cluster always stays in the mask (paper); the published code may drop it."),
     "fit": (Fit, "How a picture becomes a square: stretch (published), or pad to keep its aspect ratio."),
     "tile": (int, "Side in pixels of the target's tiles, for small objects in large pictures; whole if not given."),
@@ -78,6 +80,10 @@ class Model:
         if self._threads is not None and self._threads < 1:
             raise ConfigError(f"--threads must be 1 or more, got {self._threads}")
         self._options = options
+
+    def given(self, name: str) -> Any:
+        """The value of an option; None where the user left it out."""
+        return self._options[name]
 
     def load(self) -> "INSID3":
         from insid3.backbones import find

@@ -1,5 +1,7 @@
 """Stage 5: the clusters that belong to the seed (paper 3.4)."""
 
+from typing import Literal
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -11,8 +13,9 @@ def cluster_scores(
     labels: Int[Tensor, "n"],
     candidates: Bool[Tensor, "n"],
     seed: int,
+    aggregation: Literal["cross-intra", "cross", "seed"] = "cross-intra",
 ) -> Float[Tensor, "k"]:
-    """cross x intra x area of every cluster.
+    """cross x intra x area of every cluster, or what the paper's ablation has in its place.
 
     intra: similarity of the raw mean to the seed's (eq. in 3.4); cross: mean similarity of the members to the concept's
     prototype; area: share of members that are candidates, 1 for the seed (published code, not in the paper).
@@ -20,13 +23,16 @@ def cluster_scores(
     Args:
         means: normalised means of the clusters' raw tokens, u_k.
         forward: similarity of the debiased target tokens to the concept's prototype.
+        aggregation: "cross" leaves out intra; "seed" gives 1 to the seed and 0 to all others.
     """
+    if aggregation == "seed":
+        return torch.eye(len(means), device=means.device)[seed]
     intra = means @ means[seed]
     sizes = labels.bincount(minlength=len(means)).to(forward.dtype)
     cross = torch.zeros_like(intra).index_add_(0, labels, forward) / sizes
     area = torch.zeros_like(intra).index_add_(0, labels, candidates.to(forward.dtype)) / sizes
     area[seed] = 1
-    return cross * intra * area
+    return cross * area if aggregation == "cross" else cross * intra * area
 
 
 def margins(scores: Float[Tensor, "k"], seed: int, threshold: float, keep_seed: bool) -> Float[Tensor, "k"]:

@@ -1,0 +1,109 @@
+"""What follows from tokens, each computed once: debiased tokens, prototypes, clusters."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from insid3.concept import Concept
+from insid3.config import Config
+from insid3.encoded import Encoded
+from insid3.positional import positional_subspace
+from insid3.stages.cluster import cluster
+from insid3.stages.debias import debias
+from insid3.stages.kmeans import kmeans
+from insid3.stages.localize import candidates, prototype
+from insid3.types import Encoder
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """A concept for one basis and rank: debiased tokens, and their prototype when it is needed."""
+
+    tokens: Sequence[Float[Tensor, "_ c"]]
+    masks: Sequence[Bool[Tensor, "_"]]
+    negatives: Float[Tensor, "m c"]
+
+    @cached_property
+    def prototype(self) -> Float[Tensor, "c"]:
+        return prototype(self.tokens, self.masks)
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """How much the patches of a target, of all its windows, resemble a concept (stages 1 and 2).
+
+    Attributes:
+        debiased: (n, c) the target's debiased tokens.
+        forward: (n,) their similarity to the concept's prototype.
+        votes: (n,) in how many shots a patch's most similar one lies under the mask.
+    """
+
+    target: Encoded
+    reference: Reference
+    debiased: Float[Tensor, "n c"]
+    forward: Float[Tensor, "n"]
+    votes: Int[Tensor, "n"]
+
+    @property
+    def shots(self) -> int:
+        return len(self.reference.tokens)
+
+    @property
+    def candidate(self) -> Bool[Tensor, "n"]:
+        return candidates(self.forward, self.votes, self.shots)
+
+
+class Derived:
+    """Of one encoder's tokens. What follows from a target or a concept lives as long as that."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self.encoder = encoder
+        self._directions: dict[tuple[int, str], Tensor] = {}
+        self._references: WeakKeyDictionary[Concept, dict[tuple[str, int], Reference]] = WeakKeyDictionary()
+
+    def basis(self, config: Config) -> Float[Tensor, "c r"]:
+        """B, always in float32; looked up once per size and kind of picture."""
+        if not config.rank:
+            return torch.zeros(self.encoder.channels, 0, device=self.encoder.device)
+        key = (config.size, config.basis)
+        if key not in self._directions:
+            self._directions[key] = positional_subspace(self.encoder, *key)
+        return self._directions[key][:, : config.rank]
+
+    def debiased(self, target: Encoded, config: Config) -> Float[Tensor, "w n c"]:
+        def compute() -> Tensor:
+            result, basis = torch.empty_like(target.tokens), self.basis(config)
+            for window, tokens in zip(result, target.tokens, strict=True):
+                window.copy_(debias(tokens, basis))
+            return result
+
+        return target.once((config.basis, config.rank), compute)
+
+    def labels(self, target: Encoded, config: Config) -> Int[Tensor, "n"]:
+        """Clusters of every window, numbered on from one to the next."""
+
+        def compute() -> Tensor:
+            k = config.kmeans
+            found = [cluster(tokens, config.tau) if k is None else kmeans(tokens, k) for tokens in target.tokens]
+            firsts = np.cumsum([0, *(int(labels.max()) + 1 for labels in found[:-1])])
+            return torch.cat([labels + int(first) for labels, first in zip(found, firsts, strict=True)])
+
+        return target.once(("labels", config.tau, config.kmeans), compute)
+
+    def reference(self, concept: Concept, config: Config) -> Reference:
+        kept = self._references.setdefault(concept, {})
+        key = (config.basis, config.rank)
+        if key not in kept:
+            device, basis = self.encoder.device, self.basis(config)
+            kept[key] = Reference(
+                [debias(tokens.to(device), basis) for tokens in concept.tokens],
+                [mask.to(device) for mask in concept.patch_masks],
+                debias(concept.negatives.to(device), basis),
+            )
+        return kept[key]
