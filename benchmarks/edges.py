@@ -21,10 +21,10 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from scipy.ndimage import minimum_filter
 
 from insid3 import INSID3, pipeline, refinement
 from insid3.draw import overlay
+from insid3.eval.metrics import Counts, Tally, bootstrap_mean, boundary_counts, class_iou, counts, interval
 from insid3.images import read_image, read_mask
 
 ROOT = Path(__file__).parent.parent
@@ -37,18 +37,13 @@ WAYS: dict[str, dict[str, Any]] = {
     "crf, frank-wolfe": {"refine": "crf", "solver": "frank-wolfe"},
     "crf on score": {"refine": "crf", "upsample": "score"},
 }
+Found = tuple[Counts, tuple[int, int]]  # pixels of a mask and its truth; of the boundaries' intersection and union
 
 
-def boundary(mask: np.ndarray) -> np.ndarray:
-    """The mask's pixels within 2 % of the picture's diagonal of its edge; the picture's border counts as one."""
-    reach = max(1, round(0.02 * float(np.hypot(*mask.shape))))
-    return mask & ~minimum_filter(mask, 2 * reach + 1, mode="constant", cval=False)
-
-
-def parts(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Pixels of intersection and union, of the masks and of their boundaries."""
-    a, b = boundary(first), boundary(second)
-    return np.array([(first & second).sum(), (first | second).sum(), (a & b).sum(), (a | b).sum()])
+def iou(found: Found) -> np.ndarray:
+    """Of one episode, in per cent: (of the masks, of their boundaries)."""
+    (_, both), (_, either) = found[0]
+    return class_iou(np.array([both, found[1][0]]), np.array([either, found[1][1]]))
 
 
 def measured(dev: Path, episodes: list[dict], size: int) -> tuple[dict, dict, dict]:
@@ -60,7 +55,7 @@ def measured(dev: Path, episodes: list[dict], size: int) -> tuple[dict, dict, di
         ways = WAYS | {f"{way}, at {size} px": settings for way, settings in at_r.items()}
     models = {way: INSID3(base.encoder, base.config.but(**settings)) for way, settings in ways.items()}
     masks: dict[str, dict] = defaultdict(dict)
-    counts: dict[str, dict] = defaultdict(dict)
+    found: dict[str, dict[Any, Found]] = defaultdict(dict)
     seconds: dict[str, list] = defaultdict(list)
     spent, to_mask, threads = [], refinement.to_mask, torch.get_num_threads()
 
@@ -86,54 +81,48 @@ def measured(dev: Path, episodes: list[dict], size: int) -> tuple[dict, dict, di
             spent.clear()
             mask = model.segment(replace(target, picture=seen), concept).mask
             seconds[way] += [resizing + stage for stage in spent]  # none where no patch was a candidate
-            masks[way][episode["id"]], counts[way][episode["id"]] = mask, parts(mask, truth)
+            masks[way][episode["id"]] = mask
+            found[way][episode["id"]] = counts(mask, truth), boundary_counts(mask, truth)
         print(f"\r{size} px: {len(masks['none'])}/{len(episodes)}", end="", flush=True)
     print()
     setattr(pipeline, "to_mask", to_mask)  # noqa: B010
-    return masks, counts, seconds
+    return masks, found, seconds
 
 
-def by_set(counts: dict, episodes: list[dict]) -> dict[str, np.ndarray]:
+def by_set(found: dict[Any, Found], episodes: list[dict]) -> dict[str, np.ndarray]:
     """(mIoU, boundary IoU) in per cent: intersection and union are summed over a class, then classes are averaged."""
-    sums: dict[tuple[str, Any], np.ndarray] = defaultdict(lambda: np.zeros(4))
-    for episode in episodes:
-        sums[episode["set"], episode["cls"]] += counts[episode["id"]]
-    sets = dict.fromkeys(name for name, _ in sums)
-    ratios = {key: 100 * found[[0, 2]] / np.maximum(found[[1, 3]], 1) for key, found in sums.items()}
-    return {name: np.mean([ratio for key, ratio in ratios.items() if key[0] == name], 0) for name in sets}
+    tallies = {}
+    for name in dict.fromkeys(episode["set"] for episode in episodes):
+        own = [episode for episode in episodes if episode["set"] == name]
+        tallies[name] = Tally(episode["cls"] for episode in own)
+        for episode in own:
+            tallies[name].add(episode["cls"], *found[episode["id"]])
+    return {name: np.array([tally.miou, tally.boundary_iou]) for name, tally in tallies.items()}
 
 
-def table(counts: dict, seconds: dict, episodes: list[dict]) -> str:
-    scores = {way: by_set(found, episodes) for way, found in counts.items()}
+def table(found: dict[str, dict[Any, Found]], seconds: dict, episodes: list[dict]) -> str:
+    scores = {way: by_set(of_way, episodes) for way, of_way in found.items()}
     sets = list(scores["none"])
     lines = [
         f"| way | {' | '.join(sets)} | mean of sets | per episode, to none | seconds |",
         "|---" * (len(sets) + 4) + "|",
     ]
-    rng = np.random.default_rng(0)
-    samples = rng.integers(len(episodes), size=(10_000, len(episodes)))
-    each = {
-        way: np.array([100 * n[[0, 2]] / np.maximum(n[[1, 3]], 1) for n in found.values()])
-        for way, found in counts.items()
-    }
+    each = {way: np.array([iou(episode) for episode in of_way.values()]) for way, of_way in found.items()}
     for way, score in scores.items():
         cells = [f"{a:.1f} / {b:.1f}" for a, b in [*score.values(), np.mean([*score.values()], 0)]]
         difference = each[way] - each["none"]
-        low, high = np.percentile(difference[samples].mean(1), [2.5, 97.5], axis=0)
-        gains = [f"{m:+.1f} [{a:+.1f}, {b:+.1f}]" for m, a, b in zip(difference.mean(0), low, high, strict=True)]
+        gains = []
+        for mean, samples in zip(difference.mean(0), bootstrap_mean(difference, 10_000).T, strict=True):
+            low, high = interval(samples)
+            gains.append(f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]")
         gain = " / ".join(gains) if way != "none" else ""
         lines.append(f"| {way} | {' | '.join(cells)} | {gain} | {median(seconds[way]):.3f} |")
     return "\n".join(lines)
 
 
-def draw(dev: Path, episodes: list[dict], masks: dict, counts: dict, folder: Path, count: int = 4) -> None:
+def draw(dev: Path, episodes: list[dict], masks: dict, found: dict, folder: Path, count: int = 4) -> None:
     """The episodes that the CRF helps and harms most."""
-
-    def value(way: str, episode: dict) -> float:
-        intersection, union, *_ = counts[way][episode["id"]]
-        return intersection / max(union, 1)
-
-    gain = {e["id"]: value("crf, mean-field", e) - value("none", e) for e in episodes}
+    gain = {e["id"]: iou(found["crf, mean-field"][e["id"]])[0] - iou(found["none"][e["id"]])[0] for e in episodes}
     ranked = sorted(episodes, key=lambda e: gain[e["id"]])
     folder.mkdir(parents=True, exist_ok=True)
     for episode in [*ranked[:count], *ranked[-count:]]:
@@ -141,7 +130,7 @@ def draw(dev: Path, episodes: list[dict], masks: dict, counts: dict, folder: Pat
         truth = read_mask(dev / "masks" / f"{episode['tgt']}.png", picture.shape[:2], "any")
         shown = [truth, *(masks[way][episode["id"]] for way in ("none", "guided", "crf, mean-field"))]
         row = np.concatenate([picture, *(overlay(picture, mask) for mask in shown)], 1)
-        Image.fromarray(row).save(folder / f"{100 * gain[episode['id']]:+.1f}_{episode['id']}.jpg")
+        Image.fromarray(row).save(folder / f"{gain[episode['id']]:+.1f}_{episode['id']}.jpg")
 
 
 def main() -> None:
@@ -153,10 +142,10 @@ def main() -> None:
     dev = arguments.shared / "dev"
     episodes = json.loads((dev / "episodes.json").read_text())
     for size in arguments.sizes:
-        masks, counts, seconds = measured(dev, episodes, size)
-        print(f"\nR = {size}, mIoU / boundary IoU:\n\n{table(counts, seconds, episodes)}\n")
+        masks, found, seconds = measured(dev, episodes, size)
+        print(f"\nR = {size}, mIoU / boundary IoU:\n\n{table(found, seconds, episodes)}\n")
         if arguments.pictures:
-            draw(dev, episodes, masks, counts, arguments.pictures / str(size))
+            draw(dev, episodes, masks, found, arguments.pictures / str(size))
 
 
 if __name__ == "__main__":

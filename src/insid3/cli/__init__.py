@@ -9,7 +9,7 @@ import typer
 from insid3 import __version__
 from insid3.errors import Insid3Error
 
-COMMANDS = ("segment", "match", "concept", "export", "information")  # modules, in the order of the help
+COMMANDS = ("segment", "match", "concept", "evaluate", "export", "information")  # modules, in the order of the help
 
 app = typer.Typer(
     name="insid3",
@@ -23,6 +23,8 @@ app = typer.Typer(
     insid3 segment --concept cat.insid3 one.jpg two.jpg -o out/
 
     insid3 match --reference boat.jpg --points "417,180 300,220" target.jpg -o plot.jpg
+
+    insid3 evaluate coco --data-root /data -o out/
 
     "insid3 COMMAND --help" tells everything, with defaults.
     """,

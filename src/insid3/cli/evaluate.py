@@ -1,0 +1,297 @@
+"""insid3 evaluate, insid3 report."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from insid3.cli import app
+from insid3.cli.options import Model, check_writable, with_model
+from insid3.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from insid3.eval.episodes import EpisodeList
+    from insid3.eval.predict import Predictor
+    from insid3.eval.run import Evaluation
+
+_WHAT, _HOW = "What is evaluated", "How it is run"
+
+
+@app.command(epilog="Exit status: 0 all done, 1 some episodes failed, 2 wrong usage. A second run continues the first.")
+@with_model
+def evaluate(
+    model: Model,
+    datasets: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="coco lvis pascal_part paco_part isic lung isaid suim permis spair, episodes:DIR, folder:DIR.",
+            show_default=False,
+        ),
+    ] = None,
+    data_root: Annotated[
+        Path | None, typer.Option(help="Folder that holds the published data sets.", rich_help_panel=_WHAT)
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Folder for results and report.", rich_help_panel=_WHAT),
+    ] = None,
+    fold: Annotated[
+        str, typer.Option(help="all, or one; -1 is COCO's 80 classes at once.", rich_help_panel=_WHAT)
+    ] = "all",
+    shots: Annotated[
+        int | None,
+        typer.Option(
+            help="References of an episode.", show_default="1; for episodes:DIR all that it has", rich_help_panel=_WHAT
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the episodes' random draws.", rich_help_panel=_WHAT)] = 0,
+    limit: Annotated[
+        int | None, typer.Option(help="Only the first N episodes of each list.", min=1, rich_help_panel=_WHAT)
+    ] = None,
+    episodes: Annotated[
+        Path | None, typer.Option(help="A saved list of episodes in the place of data sets.", rich_help_panel=_WHAT)
+    ] = None,
+    episodes_out: Annotated[
+        Path | None, typer.Option(help="Save the list of episodes as JSON.", rich_help_panel=_WHAT)
+    ] = None,
+    export_episodes: Annotated[
+        Path | None,
+        typer.Option(help="Write pictures, masks and list for another program.", rich_help_panel=_WHAT),
+    ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Look for the data sets' files, then leave.", rich_help_panel=_WHAT)
+    ] = False,
+    method: Annotated[
+        str,
+        typer.Option(
+            help="insid3, nearest (backward matching alone), prototype (similarity above the threshold).",
+            rich_help_panel=_HOW,
+        ),
+    ] = "insid3",
+    predictions: Annotated[
+        Path | None,
+        typer.Option(help="Score another program's masks: a folder with ID.png of each episode.", rich_help_panel=_HOW),
+    ] = None,
+    protocol: Annotated[
+        Literal["published", "paper"],
+        typer.Option(
+            help="published: the released code's defaults; paper: with its CRF at the model's size.",
+            rich_help_panel=_HOW,
+        ),
+    ] = "published",
+    score_at: Annotated[
+        Literal["model", "original"],
+        typer.Option(
+            help="Size at which masks are scored: the model's square (published) or the target's.", rich_help_panel=_HOW
+        ),
+    ] = "model",
+    sweep: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A grid, as tau=0.5,0.6,0.7 or method=nearest,insid3; repeat for more axes.", rich_help_panel=_HOW
+        ),
+    ] = None,
+    masks: Annotated[
+        bool, typer.Option("--masks/--no-masks", help="Keep the predicted masks.", rich_help_panel=_HOW)
+    ] = True,
+    keep_features: Annotated[
+        int, typer.Option(help="Megabytes for features of pictures that come again.", min=0, rich_help_panel=_HOW)
+    ] = 1000,
+    overwrite: Annotated[
+        bool,
+        typer.Option("--overwrite", help="Replace another run's results in the output folder.", rich_help_panel=_HOW),
+    ] = False,
+) -> None:
+    """Run a benchmark: the paper's data sets, or your own.
+
+    Episodes are drawn as the published evaluation draws them, before anything runs. Writes results.json, report.md,
+    report.html, episodes.json and a line per episode in results.jsonl.
+
+        insid3 evaluate coco isic --data-root /data -o out/
+
+        insid3 evaluate episodes:mine/ -o out/ --sweep tau=0.5,0.6,0.7
+    """
+    from rich.console import Console
+
+    from insid3.eval import datasets as sets
+    from insid3.eval import episodes as lists_of
+
+    console = Console(stderr=True)
+    if check:
+        raise typer.Exit(_check(datasets or list(sets.DATASETS), data_root))
+    if bool(datasets) == (episodes is not None):
+        raise ConfigError("say what to evaluate: data sets (see --help), or --episodes FILE")
+    if output is None and episodes_out is None and export_episodes is None:
+        raise ConfigError(
+            "nothing to do: give -o DIR to run, --episodes-out FILE or --export-episodes DIR to only draw"
+        )
+    for folder in (output, export_episodes, episodes_out and episodes_out.parent):
+        if folder is not None:
+            check_writable(folder)
+    if episodes is not None:
+        lists = sets.checked([each.first(limit) for each in lists_of.load(episodes)])
+    else:
+        lists = sets.draw(datasets or [], data_root, fold=_fold(fold), shots=shots, seed=seed, limit=limit)
+    count = sum(len(each.episodes) for each in lists)
+    if not model.quiet:
+        console.print(f"{count} episodes in {len(lists)} lists, hash {lists_of.digest_of(lists)}", highlight=False)
+    if episodes_out is not None:
+        lists_of.save(lists, episodes_out)
+    if export_episodes is not None:
+        from insid3.eval.export import export
+        from insid3.eval.reader import Reader
+
+        readers = [Reader(each.below(data_root), upright=each.root is not None) for each in lists]
+        export(lists, readers, export_episodes)
+    if output is None:
+        return
+
+    from insid3.eval.outputs import write_outputs
+    from insid3.eval.report import check_installed
+    from insid3.eval.run import Evaluation
+
+    check_installed()
+    if predictions is not None:
+        if sweep or any(each.has_points for each in lists):
+            raise ConfigError("--predictions holds masks: it goes neither with --sweep nor with spair")
+        from insid3.eval.predict import FolderPredictor
+
+        predictors: dict[str, Predictor] = {".": FolderPredictor(predictions, score_at)}
+    else:
+        predictors = _predictors(model, method, protocol, score_at, sweep or [], keep_features, lists)
+    with Evaluation(predictors, lists, output, data_root, masks=masks, overwrite=overwrite) as evaluation:
+        _progress(evaluation, console, quiet=model.quiet, verbose=model.verbose)
+        found = write_outputs(evaluation, limit)
+    if not model.quiet:
+        _tell(found, output)
+    raise typer.Exit(1 if any(numbers["errors"] for numbers in found.values()) else 0)
+
+
+@app.command()
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="One folder of insid3 evaluate, or two.", show_default=False)],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the report into this .md file.")] = None,
+) -> None:
+    """Show a run, or compare two runs on the episodes that both have: difference, interval, win rate.
+
+    insid3 report out/ other/
+    """
+    from insid3.eval import compare, report
+
+    if len(runs) > 2:
+        raise ConfigError(f"report shows one run or compares two, got {len(runs)}")
+    text = compare.text_of(*runs) if len(runs) == 2 else report.text_of(compare.read_results(runs[0]))
+    typer.echo(text.rstrip())
+    if output is not None:
+        report.write_report(output.parent, output.name.removesuffix(".md"), text)
+
+
+def _fold(text: str) -> int | None:
+    if text == "all":
+        return None
+    if not text.removeprefix("-").isdigit():
+        raise ConfigError(f"--fold must be 'all' or a number, got {text!r}")
+    return int(text)
+
+
+def _check(names: list[str], data_root: Path | None) -> int:
+    """Print which parts of the data sets are there; 1 if one is not."""
+    from insid3.eval.datasets import DATASETS, check
+
+    if data_root is None:
+        raise ConfigError("--check needs the folder that holds the data sets: --data-root DIR")
+    missing = False
+    for name in names:
+        found = check(name, data_root)
+        typer.echo(f"{DATASETS[name].title} ({name})")
+        for part, count in found:
+            published = f" (published: {part.count})" if part.count not in (None, count) else ""
+            typer.echo(f"  {'ok     ' if count else 'MISSING'} {part.pattern}: {count} {part.what}{published}")
+        missing |= not all(count for _, count in found)
+    return int(missing)
+
+
+def _predictors(
+    model: Model, method: str, protocol: str, score_at: Any, sweep: list[str], keep: int, lists: "list[EpisodeList]"
+) -> "dict[str, Predictor]":
+    from insid3.eval.keep import KeptEncoder
+    from insid3.eval.predict import ModelPredictor
+    from insid3.eval.published import paper_settings
+    from insid3.eval.sweep import grid
+    from insid3.pipeline import INSID3
+
+    variants = grid(sweep) if sweep else {".": {}}
+    if protocol == "paper" and (given := [n for n in ("refine", "solver", "crf_size") if model.given(n) is not None]):
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise ConfigError(f"--protocol paper sets the refinement itself: leave out {flags}")
+    methods = {settings.get("method", method) for settings in variants.values()}
+    if methods != {"insid3"} and any(each.has_points for each in lists):
+        raise ConfigError("the other methods make masks, spair has points: leave it out")
+    loaded = model.load()
+    encoder = KeptEncoder(loaded.encoder, keep * 2**20)
+    predictors: dict[str, Predictor] = {}
+    for name, changes in variants.items():
+        settings = {key: value for key, value in changes.items() if key != "method"}
+        config = loaded.config.but(**settings)
+        if protocol == "paper":
+            config = config.but(**paper_settings(config.size))
+        its = INSID3(encoder, config, loaded.match_config.but(**settings))
+        predictors[name] = ModelPredictor(its, str(changes.get("method", method)), score_at)
+    return predictors
+
+
+def _progress(evaluation: "Evaluation", console: "Console", *, quiet: bool, verbose: bool) -> None:
+    from rich.markup import escape
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from insid3.eval.run import Running
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[running]}"),
+        TimeRemainingColumn(),
+    )
+    done = 0
+    with Progress(*columns, console=console, disable=quiet) as progress:
+        bars: dict[int, Any] = {}
+        running: dict[int, Running] = {}
+        try:
+            for each, outcomes in evaluation.run():
+                if id(each) not in bars:
+                    bars[id(each)] = progress.add_task(escape(each.name), total=len(each.episodes), running="")
+                    running[id(each)] = Running(each)
+                done += 1
+                for outcome in outcomes:
+                    if outcome.error is not None:
+                        console.print(f"[red]failed[/red] {escape(outcome.error)}", highlight=False, soft_wrap=True)
+                    elif verbose:
+                        line = f"{outcome.id}: {outcome.iou:.1f}, {outcome.seconds:.2f} s"
+                        console.print(escape(line), highlight=False, soft_wrap=True)
+                running[id(each)].add(outcomes[0])
+                progress.update(bars[id(each)], advance=1, running=str(running[id(each)]))
+        except KeyboardInterrupt:
+            progress.stop()
+            console.print(f"stopped after {done} episodes; the same command (without --overwrite) continues")
+            raise typer.Exit(130) from None
+
+
+def _tell(found: dict[str, dict[str, Any]], output: Path) -> None:
+    """The numbers, to stdout."""
+    for name, numbers in found.items():
+        if len(found) > 1:
+            typer.echo(name)
+        for title, its in numbers["sets"].items():
+            if "miou" in its:
+                typer.echo(
+                    f"{title:12} mIoU {its['miou']:5.1f}   FB-IoU {its['fb_iou']:5.1f}   {its['episodes']} episodes"
+                )
+            elif its["pck"]:
+                values = "  ".join(f"{alpha}: {value:.1f}" for alpha, value in its["pck"].items())
+                typer.echo(f"{title:12} PCK  {values}   {its['episodes']} pairs")
+        if numbers["miou"] is not None:
+            typer.echo(f"{'mean':12} mIoU {numbers['miou']:5.1f}")
+    typer.echo(f"{output / ('report.html' if len(found) == 1 else 'sweep.html')}")

@@ -1,0 +1,1 @@
+"""Published evaluations and one's own: episodes, metrics, runs, reports."""

@@ -1,0 +1,116 @@
+"""The paper's nine data sets, SPair-71k, and a user's own: which episodes they give."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+from insid3.errors import ConfigError, DataError
+from insid3.eval.datasets import folders, objects, own, parts, points
+from insid3.eval.datasets.base import DataSet, Draw, Drawn, Fold, Part
+from insid3.eval.episodes import Episode, EpisodeList, Pair
+from insid3.eval.reader import Reader
+
+DATASETS: dict[str, DataSet] = {
+    dataset.name: dataset
+    for dataset in (
+        objects.LVIS, objects.COCO, folders.ISIC, folders.LUNG, folders.ISAID, folders.SUIM, parts.PASCAL_PART,
+        parts.PACO_PART, folders.PERMIS, points.SPAIR,
+    )
+}  # fmt: skip
+
+
+def draw(
+    names: Sequence[str],
+    data_root: Path | None = None,
+    *,
+    fold: int | None = None,
+    shots: int | None = None,
+    seed: int = 0,
+    limit: int | None = None,
+) -> list[EpisodeList]:
+    """The episodes of each data set and fold, as the published evaluation draws them.
+
+    Args:
+        names: keys of `DATASETS`, "episodes:DIR", "folder:DIR".
+        data_root: folder that holds the published data sets.
+        fold: only this one; -1 is COCO's 80 classes as one fold.
+        shots: references of an episode; 1, but for "episodes:DIR", whose references are all used.
+        seed: of the random stream, a new one for each list.
+        limit: the first episodes of each list only.
+
+    Raises:
+        ConfigError: no such data set or fold.
+        DataError: files that are missing, damaged or laid out otherwise.
+    """
+    if shots is not None and shots < 1:
+        raise ConfigError(f"shots must be 1 or more, got {shots}")
+    lists: list[EpisodeList] = []
+    for name in dict.fromkeys(names):
+        kind, _, where = name.partition(":")
+        if kind == "episodes" and where:
+            found = [each.first(limit) for each in own.read_episodes(Path(where), shots)]
+        elif kind == "folder" and where:
+            drawn = own.draw_folder(Path(where), shots or 1, Draw(seed))
+            empty = EpisodeList(name, Path(where).resolve().name, 0, shots or 1, seed, 0, {}, (), where)
+            found = [_taken(drawn, empty, limit)]
+        elif name in DATASETS:
+            if data_root is None:
+                raise DataError(f"{name} needs the folder that holds the data sets: --data-root DIR")
+            found = list(_published(DATASETS[name], data_root, fold, shots or 1, seed, limit))
+        else:
+            raise ConfigError(f"unknown data set {name!r}: {', '.join(DATASETS)}, episodes:DIR or folder:DIR")
+        lists += found
+    return checked(lists)
+
+
+def checked(lists: Sequence[EpisodeList]) -> list[EpisodeList]:
+    """The lists, if every result can be told from the others.
+
+    Raises:
+        DataError: two sets of one name, or two episodes.
+    """
+    origin: dict[str, str] = {}
+    seen: set[str] = set()
+    for each in lists:
+        if origin.setdefault(each.set, each.dataset) != each.dataset:
+            raise DataError(f"{origin[each.set]} and {each.dataset} both have a set {each.set!r}: run them separately")
+        for episode in each.episodes:
+            if episode.id in ("", ".", "..") or set(episode.id) & set("/\\:"):
+                raise DataError(f"{each.dataset} has an episode {episode.id!r}: files cannot be called so, rename it")
+            if episode.id in seen:
+                raise DataError(f"two episodes are called {episode.id!r}: run {each.dataset} separately or rename them")
+            seen.add(episode.id)
+    return list(lists)
+
+
+def _published(
+    dataset: DataSet, data_root: Path, fold: int | None, shots: int, seed: int, limit: int | None
+) -> Iterator[EpisodeList]:
+    allowed = range(-1 if dataset.every else 0, dataset.folds)
+    if fold is not None and fold not in allowed:
+        raise ConfigError(f"{dataset.name} has the folds {allowed[0]} to {allowed[-1]}, got {fold}")
+    reader = Reader(data_root)
+    for number in range(dataset.folds) if fold is None else [fold]:
+        drawn = dataset.draw(reader, number, shots, Draw(seed))
+        empty = EpisodeList(dataset.name, dataset.name, number, shots, seed, 0, {}, ())
+        yield _taken(drawn, empty, limit)
+
+
+def _taken(fold: Fold, empty: EpisodeList, limit: int | None) -> EpisodeList:
+    """The fold's episodes, named by their place: what is drawn is the same whatever the limit."""
+    count = fold.length if limit is None else min(limit, fold.length)
+
+    def named(index: int, drawn: Drawn | Pair) -> Episode | Pair:
+        name = f"{empty.set}_fold{empty.fold}_{empty.shots}shot_{index:05}"
+        return replace(drawn, id=name) if isinstance(drawn, Pair) else Episode(name, *drawn)
+
+    episodes = tuple(named(index, drawn) for index, drawn in enumerate(islice(fold.draws, count)))
+    return replace(empty, length=fold.length, classes=fold.classes, episodes=episodes)
+
+
+def check(name: str, data_root: Path) -> list[tuple[Part, int]]:
+    """How many files of each part of a published data set are there."""
+    if name not in DATASETS:
+        raise ConfigError(f"unknown data set {name!r}: --check knows {', '.join(DATASETS)}")
+    return [(part, sum(1 for _ in data_root.glob(part.pattern))) for part in DATASETS[name].layout]

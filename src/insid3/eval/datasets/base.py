@@ -1,0 +1,123 @@
+"""What the data sets have in common: the one way to draw, and what is known about each."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+
+from insid3.errors import DataError
+from insid3.eval.episodes import Pair, Recipe, View
+from insid3.eval.reader import Reader
+
+T = TypeVar("T")
+_PATIENCE = 100_000  # draws in vain before a class is given up
+
+
+class Draw:
+    """The published evaluations' random draws: `np.random.choice(items, 1, replace=False)[0]`, which shuffles all."""
+
+    def __init__(self, seed: int) -> None:
+        self.stream = np.random.RandomState(seed)
+
+    def pick(self, items: Sequence[T]) -> T:
+        return items[self.stream.permutation(len(items))[0]]
+
+    def others(self, items: Sequence[T], target: T, shots: int, what: str) -> list[T]:
+        """As many draws as shots that differ from the target; one may come twice.
+
+        Raises:
+            DataError: there is no other.
+        """
+        if all(item == target for item in items):
+            raise DataError(f"{what} has no picture besides {target}: there is nothing to refer to")
+        found: list[T] = []
+        while len(found) < shots:
+            item = self.pick(items)
+            if item != target:
+                found.append(item)
+        return found
+
+
+def patiently(what: str) -> Iterator[int]:
+    """Counts draws that may be in vain.
+
+    Raises:
+        DataError: too many.
+    """
+    yield from range(_PATIENCE)
+    raise DataError(f"{what}: no usable episode in {_PATIENCE:,} draws; has it pictures enough for these shots?")
+
+
+class Drawn(NamedTuple):
+    """An episode without its name."""
+
+    cls: str
+    target: View
+    references: tuple[View, ...]
+    ignore: Recipe | None = None
+
+
+class Fold(NamedTuple):
+    """What is drawn from; `draws` does it one by one, without end where the number is not the data's.
+
+    Attributes:
+        ids: what the data set itself calls the classes.
+    """
+
+    classes: dict[str, str]
+    length: int
+    draws: Iterator[Drawn | Pair]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Files that a data set must have: a pattern below the data root, and how many the published set has."""
+
+    pattern: str
+    what: str
+    count: int | None = None
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """One published benchmark.
+
+    Attributes:
+        folds: number of folds; `every` tells whether all classes can be one fold too (-1).
+        draw: (reader, fold, shots, draw) -> Fold.
+        layout: what `insid3 evaluate --check` looks for.
+    """
+
+    name: str
+    title: str
+    folds: int
+    draw: Callable[[Reader, int, int, Draw], Fold]
+    layout: tuple[Part, ...]
+    every: bool = False
+
+
+def entry(data: Any, *keys: Any, file: str) -> Any:
+    """`data[key][key]...` of an annotation file.
+
+    Raises:
+        DataError: it is laid out otherwise.
+    """
+    for key in keys:
+        try:
+            data = data[key]
+        except (KeyError, IndexError, TypeError) as error:
+            raise DataError(f"{file} has no entry {' / '.join(map(str, keys))}: is it the published file?") from error
+    return data
+
+
+def listed(paths: Iterable[Any], what: str) -> list[Any]:
+    """Sorted, and not empty.
+
+    Raises:
+        DataError: nothing there.
+    """
+    found = sorted(paths)
+    if not found:
+        raise DataError(f"no {what}: see `insid3 evaluate --check`")
+    return found

@@ -1,0 +1,149 @@
+"""Data sets that are folders of pictures and mask files: ISIC, Chest X-ray, SUIM, iSAID-5i, PerMIS."""
+
+from collections.abc import Iterator
+from itertools import chain
+
+from insid3.errors import DataError
+from insid3.eval.datasets.base import DataSet, Draw, Drawn, Fold, Part, listed
+from insid3.eval.episodes import View
+from insid3.eval.reader import Reader
+from insid3.images import SUFFIXES, read_values
+
+_ISIC, _ISIC_MASKS = "ISIC/ISIC2018_Task1-2_Training_Input", "ISIC/ISIC2018_Task1_Training_GroundTruth"
+ISAID_CLASSES = (
+    "ship", "storage tank", "baseball diamond", "tennis court", "basketball court", "ground track field", "bridge",
+    "large vehicle", "small vehicle", "helicopter", "swimming pool", "roundabout", "soccer ball field", "plane",
+    "harbor",
+)  # fmt: skip
+
+
+def _in_turn(views: dict[str, list[View]], shots: int, draw: Draw, what: str) -> Iterator[Drawn]:
+    """Class after class: target, references."""
+    while True:
+        for cls, mine in views.items():
+            target = draw.pick(mine)
+            yield Drawn(cls, target, tuple(draw.others(mine, target, shots, f"{what} {cls}")))
+
+
+def draw_isic(reader: Reader, fold: int, shots: int, draw: Draw) -> Fold:
+    """Three classes in turn, one a folder."""
+
+    def view(name: str, cls: str) -> View:
+        return View(f"{_ISIC}/{cls}/{name}.jpg", ("grey", f"{_ISIC_MASKS}/{name}_segmentation.png"))
+
+    views = {}
+    for index, cls in enumerate("123"):
+        where = reader.root / _ISIC / cls
+        names = listed((path.stem for path in where.glob("*.jpg")), f"pictures (.jpg) in {where}")
+        views[str(index)] = [view(name, cls) for name in names]
+    return Fold({str(index): cls for index, cls in enumerate("123")}, 600, _in_turn(views, shots, draw, "ISIC class"))
+
+
+def draw_lung(reader: Reader, fold: int, shots: int, draw: Draw) -> Fold:
+    """One class; X-rays without a mask are left out."""
+
+    def view(mask: str) -> View:
+        name = mask if "MCUCXR" in mask else mask.replace("_mask.png", ".png")
+        return View(f"LungSegmentation/CXR_png/{name}", ("grey", f"LungSegmentation/masks/{mask}"))
+
+    where = reader.root / "LungSegmentation" / "masks"
+    masks = listed((path.name for path in where.glob("*.png")), f"masks (.png) in {where}")
+    return Fold({"0": "lung"}, 600, _in_turn({"0": [view(mask) for mask in masks]}, shots, draw, "Chest X-ray class"))
+
+
+def draw_suim(reader: Reader, fold: int, shots: int, draw: Draw) -> Fold:
+    """Seven classes in turn; empty masks are left out, the rest is as many as there are episodes."""
+    classes, views = ("FV", "HD", "PF", "RI", "RO", "SR", "WR"), {}
+    for index, cls in enumerate(classes):
+        folder = f"SUIM/masks/{cls}"
+        paths = [path for path in (reader.root / folder).glob("*") if path.suffix.lower() in SUFFIXES]
+        views[str(index)] = [
+            View(f"SUIM/images/{path.name.split('.')[0]}.jpg", ("grey", f"{folder}/{path.name}"))
+            for path in listed(paths, f"masks in {reader.root / folder}")
+            if (read_values(path, grey=True) >= 128).any()
+        ]
+    names = {str(index): cls for index, cls in enumerate(classes)}
+    return Fold(names, sum(map(len, views.values())), _in_turn(views, shots, draw, "SUIM class"))
+
+
+def draw_isaid(reader: Reader, fold: int, shots: int, draw: Draw) -> Fold:
+    """Target and class are the lines of the fold's list; references. What is labelled 255 does not count."""
+    file = reader.root / f"iSAID/splits/val/fold{fold}.txt"
+    try:
+        lines = [line.rsplit("__", 1) for line in file.read_text("utf-8").split()]
+        targets = [(name, int(number) - 1) for name, number in lines]
+    except OSError as error:
+        raise DataError(f"{file}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise DataError(f"{file}: expected lines like P0003_0_256_0_256__05 ({error})") from error
+    classes = range(5 * fold, 5 * fold + 5)
+    names = {cls: [name for name, its in targets if its == cls] for cls in classes}
+
+    def labels(name: str) -> str:
+        return f"iSAID/val/semantic_png/{name}_instance_color_RGB.png"
+
+    def view(name: str, cls: int) -> View:
+        return View(f"iSAID/val/images/{name}.png", ("value", labels(name), cls + 1))
+
+    def draws() -> Iterator[Drawn]:
+        for target, cls in targets:
+            others = draw.others(names[cls], target, shots, f"iSAID class {cls}")
+            references = tuple(view(name, cls) for name in others)
+            yield Drawn(str(cls), view(target, cls), references, ("value", labels(target), 255))
+
+    return Fold({str(cls): ISAID_CLASSES[cls] for cls in classes}, len(targets), draws())
+
+
+def draw_permis(reader: Reader, fold: int, shots: int, draw: Draw) -> Fold:
+    """Two episodes a video, nothing is drawn: the first frame is the reference, the second and third are targets.
+
+    The published order is the file system's; here videos come in the order of their names as text.
+    """
+    folder = reader.root / "PerMIRS"
+    videos = listed((path.name for path in folder.glob("*") if path.is_dir()), f"videos (folders) in {folder}")
+
+    def view(video: str, frame: int) -> View:
+        return View(f"PerMIRS/{video}/{frame}.jpg", ("track", f"PerMIRS/{video}/masks.npz.npy", frame))
+
+    draws = (Drawn("0", view(video, frame), (view(video, 0),)) for video in videos for frame in (1, 2))
+    return Fold({"0": "the one thing"}, 2 * len(videos), chain(draws))
+
+
+ISIC = DataSet(
+    "isic", "ISIC 2018", 1, draw_isic,
+    (
+        Part(f"{_ISIC}/1/*.jpg", "photographs of class 1", 208),
+        Part(f"{_ISIC}/2/*.jpg", "photographs of class 2", 1867),
+        Part(f"{_ISIC}/3/*.jpg", "photographs of class 3", 519),
+        Part(f"{_ISIC_MASKS}/*_segmentation.png", "masks", 2594),
+    ),
+)  # fmt: skip
+LUNG = DataSet(
+    "lung", "Chest X-ray", 1, draw_lung,
+    (
+        Part("LungSegmentation/CXR_png/*.png", "X-rays", 800),
+        Part("LungSegmentation/masks/*.png", "masks", 704),
+    ),
+)  # fmt: skip
+SUIM = DataSet(
+    "suim", "SUIM", 1, draw_suim,
+    (
+        Part("SUIM/images/*.jpg", "photographs", 1635),
+        *(Part(f"SUIM/masks/{cls}/*", f"masks of {cls}") for cls in ("FV", "HD", "PF", "RI", "RO", "SR", "WR")),
+    ),
+)  # fmt: skip
+ISAID = DataSet(
+    "isaid", "iSAID-5i", 3, draw_isaid,
+    (
+        Part("iSAID/splits/val/fold[0-2].txt", "lists of each fold", 3),
+        Part("iSAID/val/images/*.png", "patches", 6363),
+        Part("iSAID/val/semantic_png/*_instance_color_RGB.png", "class index masks", 6363),
+    ),
+)  # fmt: skip
+PERMIS = DataSet(
+    "permis", "PerMIS", 1, draw_permis,
+    (
+        Part("PerMIRS/*/masks.npz.npy", "masks of a video", 216),
+        Part("PerMIRS/*/[0-2].jpg", "frames", 648),
+    ),
+)  # fmt: skip

@@ -1,0 +1,85 @@
+"""Episodes as files for another program: a folder that `episodes:DIR` reads again."""
+
+import json
+import shutil
+from collections.abc import Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import ExifTags, Image
+
+from insid3.batch.writers import write_mask
+from insid3.errors import DataError
+from insid3.eval.episodes import Episode, EpisodeList, Recipe, View
+from insid3.eval.reader import Reader
+from insid3.storage import write_atomically, write_text, writing
+
+
+def export(lists: Sequence[EpisodeList], readers: Sequence[Reader], folder: Path) -> int:
+    """Write pictures, masks and episodes.json; folds of one set become sets of their own. Returns the episodes.
+
+    Pictures that are shown whole are copied, cut ones are PNGs. A second run writes only what is missing.
+
+    Raises:
+        DataError: episodes with points, or files that cannot be used.
+        ImageError: pictures that cannot be read.
+        OutputError: the folder cannot be written to.
+    """
+    if any(each.has_points for each in lists):
+        raise DataError("--export-episodes writes masks, spair has points: leave it out")
+    entries = []
+    for each, reader in zip(lists, readers, strict=True):
+        folds = {other.fold for other in lists if other.set == each.set}
+        name = each.set if len(folds) == 1 else f"{each.set}_fold{each.fold}"
+        for episode in each.episodes:
+            assert isinstance(episode, Episode)
+            target = _written(reader, episode.target, folder)
+            references = [_written(reader, view, folder) for view in episode.references]
+            entry: dict[str, Any] = {
+                "id": episode.id,
+                "set": name,
+                "cls": episode.cls,
+                "ref": references,
+                "tgt": target,
+            }
+            if episode.ignore:
+                entry["ignore"] = _ignored(reader, episode.target, episode.ignore, target, folder)
+            entries.append(entry)
+    text = "[\n" + ",\n".join(json.dumps(entry, ensure_ascii=False) for entry in entries) + "\n]\n"
+    write_text(folder / "episodes.json", text)
+    return len(entries)
+
+
+def _written(reader: Reader, view: View, folder: Path) -> str:
+    """The stem of picture and mask; a picture has as many as it has masks in use."""
+    source = reader.root / view.picture
+    stem = f"{source.stem}_{sha256(repr((view.picture, view.mask, view.box)).encode()).hexdigest()[:8]}"
+    mask = folder / "masks" / f"{stem}.png"
+    if mask.exists():  # written last
+        return stem
+    whole = view.box is None and source.suffix.lower() in (".jpg", ".png") and _is_upright(source)
+    if whole:
+        file = folder / "images" / f"{stem}{source.suffix.lower()}"
+        writing(lambda: write_atomically(file, lambda temporary: shutil.copyfile(source, temporary)))
+    else:
+        picture = Image.fromarray(reader.picture(view))
+        writing(lambda: write_atomically(folder / "images" / f"{stem}.png", lambda temporary: picture.save(temporary)))
+    pixels = reader.mask(view)
+    writing(lambda: write_mask(mask, pixels))
+    return stem
+
+
+def _ignored(reader: Reader, target: View, recipe: Recipe, stem: str, folder: Path) -> str:
+    file = folder / "ignore" / f"{stem}.png"
+    if not file.exists():
+        pixels: np.ndarray = reader.mask(target, recipe)
+        writing(lambda: write_mask(file, pixels))
+    return stem
+
+
+def _is_upright(path: Path) -> bool:
+    """Others would turn it, its masks are as it is stored."""
+    with Image.open(path) as image:
+        return image.getexif().get(ExifTags.Base.Orientation, 1) == 1

@@ -1,0 +1,185 @@
+"""What is evaluated: a method on a model's features, or the masks that another program made."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar
+
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+
+import insid3
+from insid3.concept import Concept
+from insid3.encoded import Encoded
+from insid3.errors import ConfigError, DataError
+from insid3.eval.episodes import Episode, EpisodeList, Pair, View
+from insid3.eval.methods import METHODS
+from insid3.eval.reader import Reader
+from insid3.frame import inner_size
+from insid3.images import nearest, read_values, resize_image
+from insid3.pipeline import INSID3
+from insid3.refinement import picture_to_refine
+
+T = TypeVar("T")
+ScoreAt = Literal["model", "original"]
+Size = tuple[int, int]
+
+
+class Material:
+    """Pictures and masks of one episode, each read when it is first asked for."""
+
+    def __init__(self, episode: Episode | Pair, reader: Reader) -> None:
+        self.episode, self._reader = episode, reader
+        self._kept: dict[Any, Any] = {}
+
+    @cached_property
+    def target(self) -> UInt8[np.ndarray, "H W 3"]:
+        target = self.episode.target
+        return self._reader.picture(target if isinstance(target, View) else View(target, ()))
+
+    @cached_property
+    def truth(self) -> Bool[np.ndarray, "H W"]:
+        return self._reader.mask(self._episode.target)
+
+    @cached_property
+    def ignore(self) -> Bool[np.ndarray, "H W"] | None:
+        recipe = self._episode.ignore
+        return None if recipe is None else self._reader.mask(self._episode.target, recipe)
+
+    @cached_property
+    def references(self) -> list[UInt8[np.ndarray, "_ _ 3"]]:
+        if isinstance(self.episode, Pair):
+            return [self._reader.picture(View(self.episode.source, ()))]
+        return [self._reader.picture(view) for view in self.episode.references]
+
+    @cached_property
+    def reference_masks(self) -> list[Bool[np.ndarray, "_ _"]]:
+        return [self._reader.mask(view) for view in self._episode.references]
+
+    @property
+    def _episode(self) -> Episode:
+        assert isinstance(self.episode, Episode)
+        return self.episode
+
+    def once(self, key: Any, compute: Callable[[], T]) -> T:
+        """What `compute` gave when it was first asked for by that key: several models may share it."""
+        if key not in self._kept:
+            self._kept[key] = compute()
+        found: T = self._kept[key]
+        return found
+
+
+class Prediction(NamedTuple):
+    """A mask at the size at which it is scored."""
+
+    mask: Bool[np.ndarray, "h w"]
+    score: float | None = None
+    reason: str | None = None
+
+
+class Predictor(Protocol):
+    """What is evaluated."""
+
+    settings: dict[str, Any]  #: what the results depend on
+
+    def missing(self, lists: list[EpisodeList]) -> list[Path]:
+        """Files that it will need and that are not there."""
+        ...
+
+    def segment(self, material: Material) -> Prediction: ...
+
+    def match(self, material: Material) -> Float[np.ndarray, "p 2"]: ...
+
+
+class ModelPredictor:
+    """A method of the registry on a model's features.
+
+    Args:
+        score_at: "model": masks are left at the size of the model's square, where the published evaluation scores them;
+            "original": they are brought to the target's size.
+
+    Raises:
+        ConfigError: an unknown method, or tiles scored at the size of one square.
+    """
+
+    def __init__(self, model: INSID3, method: str = "insid3", score_at: ScoreAt = "model") -> None:
+        if method not in METHODS:
+            raise ConfigError(f"unknown method {method!r}: use {', '.join(METHODS)}")
+        if model.config.tile is not None and score_at == "model":
+            raise ConfigError("tiles have no one square to score masks at: use --score-at original with --tile")
+        self.model, self.method, self.score_at = model, method, score_at
+        encoder = model.encoder
+        self.settings = {
+            "insid3": insid3.__version__,
+            "method": method,
+            "score_at": score_at,
+            "backbone": encoder.name,
+            "weights_hash": encoder.weights_hash,
+            "engine": getattr(encoder, "engine", ""),
+            "dtype": str(getattr(encoder, "dtype", "")).removeprefix("torch."),
+            "config": model.config.as_dict(),
+            "match_config": model.match_config.as_dict(),
+        }
+
+    def missing(self, lists: list[EpisodeList]) -> list[Path]:
+        return []
+
+    def segment(self, material: Material) -> Prediction:
+        target = self._target(material)
+        pairs = zip(material.references, material.reference_masks, strict=True)
+        shots = [(picture, mask) for picture, mask in pairs if mask.any()]
+        if not shots:  # a part may lie outside of its object's box
+            return Prediction(np.zeros(target.frame.size, bool), 0.0, "the reference's mask is empty")
+        config = self.model.config
+
+        def concept() -> Concept:
+            return self.model.concept([picture for picture, _ in shots], [mask for _, mask in shots], label="any")
+
+        found = METHODS[self.method](self.model, target, material.once(("concept", config.size, config.fit), concept))
+        return Prediction(found.mask, found.score, found.reason)
+
+    def match(self, material: Material) -> Float[np.ndarray, "p 2"]:
+        assert isinstance(material.episode, Pair)
+        concept = self.model.concept(material.references)
+        return self.model.match(material.target, concept, material.episode.source_points).xy
+
+    def _target(self, material: Material) -> Encoded:
+        """The target as this model encodes it; models that differ in later stages share its tokens and clusters."""
+        config = self.model.config
+        picture = material.target
+        if self.score_at == "model":
+            side = inner_size(picture.shape[:2], config)
+            picture = material.once(("picture", side), lambda: resize_image(material.target, side))
+        key = ("target", config.size, config.fit, config.tile, config.overlap)
+        tokens = material.once(key, lambda: self.model.encode(picture))
+        return replace(tokens, config=config, picture=picture_to_refine(picture, tokens.frame, config))
+
+
+class FolderPredictor:
+    """Masks that any other program made of the same episodes: one picture per episode, <id>.png, above 0 where it is.
+
+    Args:
+        score_at: "model": at the mask's own size; "original": brought to the target's size (nearest).
+
+    Raises:
+        DataError: no such folder.
+    """
+
+    def __init__(self, folder: Path, score_at: ScoreAt = "model") -> None:
+        if not folder.is_dir():
+            raise DataError(f"{folder} is not a folder: --predictions wants one with a mask ID.png for each episode")
+        self.folder, self.score_at = folder, score_at
+        self.settings = {"insid3": insid3.__version__, "predictions": str(folder), "score_at": score_at}
+
+    def missing(self, lists: list[EpisodeList]) -> list[Path]:
+        paths = [self.folder / f"{episode.id}.png" for each in lists for episode in each.episodes]
+        return [path for path in paths if not path.is_file()]
+
+    def segment(self, material: Material) -> Prediction:
+        values = read_values(self.folder / f"{material.episode.id}.png")
+        mask = np.any(values.reshape(*values.shape[:2], -1)[..., :3] > 0, axis=-1)
+        return Prediction(mask if self.score_at == "model" else nearest(mask, material.truth.shape))
+
+    def match(self, material: Material) -> Float[np.ndarray, "p 2"]:
+        raise DataError(f"--predictions holds masks, {material.episode.id} asks for points: leave out spair")

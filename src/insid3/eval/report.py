@@ -1,0 +1,296 @@
+"""A run as something to read: report.md, report.html, plots and pictures."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+from insid3.draw import MAGENTA, matches, overlay, sheet
+from insid3.errors import ImageError, MissingExtraError
+from insid3.eval import published
+from insid3.eval.datasets import DATASETS
+from insid3.eval.episodes import Episode, EpisodeList, Pair
+from insid3.eval.metrics import ALPHAS
+from insid3.eval.predict import Material
+from insid3.eval.reader import Reader
+from insid3.eval.run import Outcome
+from insid3.images import nearest, read_values
+from insid3.storage import write_atomically, write_text, writing
+
+_TRUTH = (0, 158, 115)
+_SHOWN = 4  # episodes in a sheet of the best or the worst
+_STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; color: #18181b; }
+table { border-collapse: collapse; margin: 1rem 0; } td, th { padding: .25rem .8rem; border-bottom: 1px solid #d4d4d8; }
+th { border-bottom: 2px solid #71717a; text-align: left; } td + td { font-variant-numeric: tabular-nums; }
+img { max-width: 100%; } code { background: #f4f4f5; padding: 0 .3rem; } h1, h2 { line-height: 1.2; }
+"""
+
+
+def check_installed() -> None:
+    """Fail before hours of work.
+
+    Raises:
+        MissingExtraError: a package of the extra is missing.
+    """
+    try:
+        import markdown_it
+        import matplotlib
+        import pycocotools  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError("evaluate", "evaluate") from error
+    assert markdown_it
+    assert matplotlib
+
+
+def title(name: str) -> str:
+    return DATASETS[name].title if name in DATASETS else name
+
+
+def text_of(results: Mapping[str, Any], *, figures: Mapping[str, Sequence[str]] | None = None) -> str:
+    """The run in Markdown.
+
+    Args:
+        figures: files of plots and pictures of each set, relative to the report.
+    """
+    settings, beside = results["settings"], published.follows_paper(results["settings"])
+    masks = {name: found for name, found in results["sets"].items() if "miou" in found}
+    points = {name: found for name, found in results["sets"].items() if "pck" in found}
+    lines = ["# insid3 evaluate", "", *_facts(results), ""]
+    if masks:
+        lines += _mask_table(masks, results["miou"], beside)
+    if points:
+        lines += _point_table(points, settings, beside)
+    lines += _notes(results, masks, beside)
+    for name, files in (figures or {}).items():
+        lines += [f"## {title(name)}", "", *(f"![{Path(file).stem}]({file})\n" for file in files)]
+    return "\n".join(lines) + "\n"
+
+
+def html_of(markdown: str) -> str:
+    from markdown_it import MarkdownIt
+
+    body = MarkdownIt("commonmark", {"html": False}).enable("table").render(markdown)
+    head = (
+        f'<meta charset="utf-8"><title>{escape(markdown.splitlines()[0].lstrip("# "))}</title><style>{_STYLE}</style>'
+    )
+    return f"<!doctype html><html lang=en><head>{head}</head><body>{body}</body></html>\n"
+
+
+def write_report(folder: Path, name: str, markdown: str) -> None:
+    """`name`.md and `name`.html."""
+    write_text(folder / f"{name}.md", markdown)
+    write_text(folder / f"{name}.html", html_of(markdown))
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """A table in Markdown, numbers to the right."""
+    cells = [f"| {' | '.join(row)} |" for row in (head, ["---"] + ["---:"] * (len(head) - 1), *rows)]
+    return [*cells, ""]
+
+
+def _facts(results: Mapping[str, Any]) -> list[str]:
+    settings, machine = results["settings"], results["machine"]
+    if "predictions" in settings:
+        what = f"- masks of another program: `{settings['predictions']}`"
+    else:
+        config = ", ".join(f"{name} {value}" for name, value in settings["config"].items() if name != "max_pixels")
+        what = (
+            f"- method `{settings['method']}`, backbone `{settings['backbone']}` (weights {settings['weights_hash']}), "
+            f"engine {settings['engine']}, {settings['dtype']}\n- {config}"
+        )
+    place = (
+        "at the size of the model's square, as published" if settings["score_at"] == "model" else "at the targets' size"
+    )
+    limit = f" (the first {results['limit']} of each list)" if results["limit"] else ""
+    versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items() if version)
+    return [
+        what,
+        f"- scored {place}",
+        f"- {results['episodes']} episodes{limit}, seed {results['seed']}, hash `{results['episodes_hash']}`",
+        f"- {results['seconds']:.0f} s of work on {machine['processor']}; {versions}",
+    ]
+
+
+def _mask_table(masks: Mapping[str, Any], mean: float | None, beside: bool) -> list[str]:
+    paper = ["paper", "difference"] * beside
+    rows = []
+    for name, found in masks.items():
+        figure = published.MIOU.get((name, found["shots"])) if beside else None
+        rows.append([f"**{title(name)}**", *_mask_cells(found, figure, beside)])
+        if len(found["folds"]) > 1:
+            figures = published.FOLDS.get((name, found["shots"]), ())
+            for fold, its in found["folds"].items():
+                figure = figures[int(fold)] if beside and figures else None
+                rows.append([f"fold {fold}", *_mask_cells(its, figure, beside)])
+    if len(masks) > 1 and mean is not None:
+        whole = set(published.MIOU) >= {(name, 1) for name in masks} and len(masks) == 9
+        extra = _beside(mean, published.MEAN if whole else None) if beside else []
+        rows.append(["**mean of sets**", "", f"**{mean:.1f}**", "", *extra, "", ""])
+    return table(["set", "episodes", "mIoU", "95 % interval", *paper, "FB-IoU", "boundary IoU"], rows)
+
+
+def _mask_cells(found: Mapping[str, Any], figure: float | None, beside: bool) -> list[str]:
+    low_high = found["interval"]
+    return [
+        str(found["episodes"]),
+        f"{found['miou']:.1f}",
+        f"{low_high[0]:.1f} to {low_high[1]:.1f}" if low_high else "",
+        *(_beside(found["miou"], figure) if beside else []),
+        f"{found['fb_iou']:.1f}",
+        f"{found['boundary_iou']:.1f}",
+    ]
+
+
+def _beside(value: float, figure: float | None) -> list[str]:
+    return ["", ""] if figure is None else [f"{figure:.1f}", f"{value - figure:+.1f}"]
+
+
+def _point_table(points: Mapping[str, Any], settings: Mapping[str, Any], beside: bool) -> list[str]:
+    rows = []
+    for name, found in points.items():
+        kinds = {
+            "by image": "pck",
+            "by image, mean of categories": "pck_mean_over_categories",
+            "by point": "pck_by_point",
+        }
+        if found["pck"] is None:
+            continue
+        for kind, key in kinds.items():
+            rows.append([f"{title(name)}, {kind}", str(found["episodes"]), *(f"{v:.1f}" for v in found[key].values())])
+        if beside and name == "spair":
+            figures = published.PCK[settings["match_config"]["rank"] > 0]
+            rows.append(["paper (ViT-B, 768 px)", "", *(f"{figure:.1f}" for figure in figures)])
+    return table(["points", "pairs", *(f"PCK@{alpha:.2f}" for alpha in ALPHAS)], rows)
+
+
+def _notes(results: Mapping[str, Any], masks: Mapping[str, Any], beside: bool) -> list[str]:
+    lines = []
+    if beside:
+        lines += [
+            "The paper's figures: DINOv3-L, 1024 px, CRF at that size, all episodes, seed 0; its authors call ±0.3 "
+            "between machines normal."
+        ]
+    missing = {
+        title(name): (
+            found["miou_seen"],
+            sum(not c["episodes"] for f in found["folds"].values() for c in f["classes"].values()),
+        )
+        for name, found in masks.items()
+    }
+    unseen = [f"{name}: {count}, without them {value:.1f}" for name, (value, count) in missing.items() if count]
+    if unseen:
+        lines += [f"Classes without an episode count as 0, as published ({'; '.join(unseen)})."]
+    if results["errors"]:
+        lines += [f"**{results['errors']} episodes failed** and are in no number: see `error` in results.jsonl."]
+    return [line for each in lines for line in (each, "")]
+
+
+@dataclass(frozen=True)
+class Illustrator:
+    """Plots and pictures of a run, below its folder."""
+
+    folder: Path
+    outcomes: Mapping[str, Outcome]
+
+    def figures(
+        self, lists: Sequence[EpisodeList], results: Mapping[str, Any], readers: Sequence[Reader]
+    ) -> dict[str, list[str]]:
+        """Of each set: classes, best and worst episodes; files relative to the folder."""
+        files: dict[str, list[str]] = {}
+        for name, found in results["sets"].items():
+            files[name] = self._classes(name, found)
+            pairs = [
+                (episode, reader)
+                for each, reader in zip(lists, readers, strict=True)
+                if each.set == name
+                for episode in each.episodes
+            ]
+            names = {cls: text for each in lists if each.set == name for cls, text in each.classes.items()}
+            files[name] += self._extremes(name, pairs, names)
+        return files
+
+    def _classes(self, name: str, found: Mapping[str, Any]) -> list[str]:
+        from matplotlib.figure import Figure
+
+        if "categories" in found:
+            bars = [(category, each["pck"]["0.1"]) for category, each in found["categories"].items()]
+        else:
+            folds = found.get("folds", {}).values()
+            bars = [(c["name"], c["iou"]) for fold in folds for c in fold["classes"].values() if c["episodes"]]
+        if len(bars) < 2:
+            return []
+        bars.sort(key=lambda bar: bar[1])
+        names, values = zip(*bars, strict=True)
+        named = len(bars) <= 60
+        figure = Figure(figsize=(8, 0.6 + 0.2 * len(bars)) if named else (8, 3), layout="constrained")
+        axes = figure.subplots()
+        label = "PCK@0.10" if "categories" in found else "IoU"
+        if named:
+            axes.barh(names, values, color="#e6008c")
+            axes.set_xlabel(f"{label}, per cent")
+            axes.set_xlim(0, 100)
+            axes.margins(y=0.01)
+        else:
+            axes.plot(values, color="#e6008c")
+            axes.set_xlabel("classes, from worst to best")
+            axes.set_ylabel(f"{label}, per cent")
+            axes.set_ylim(0, 100)
+        axes.spines[["top", "right"]].set_visible(False)
+        file = f"pictures/{name}_classes.svg"
+        self._write(file, lambda path: figure.savefig(path, metadata={"Date": None}))
+        return [file]
+
+    def _extremes(
+        self, name: str, pairs: Sequence[tuple[Episode | Pair, Reader]], names: Mapping[str, str]
+    ) -> list[str]:
+        scored = [
+            (float(outcome.iou), episode, reader)
+            for episode, reader in pairs
+            if (outcome := self.outcomes.get(episode.id)) is not None and outcome.iou is not None
+        ]
+        scored.sort(key=lambda each: (each[0], each[1].id))
+        half = min(_SHOWN, len(scored) // 2)
+        files = []
+        for kind, chosen in (("worst", scored[:half]), ("best", scored[::-1][:half])):
+            rows = [row for value, episode, reader in chosen if (row := self._row(episode, reader, value, names))]
+            if rows:
+                pictures, captions = zip(*(each for row in rows for each in row), strict=True)
+                page = Image.fromarray(sheet(pictures, captions, columns=len(rows[0]), side=900 // len(rows[0])))
+                file = f"pictures/{name}_{kind}.jpg"
+                self._write(file, lambda path, page=page: page.save(path, quality=85))
+                files.append(file)
+        return files
+
+    def _row(
+        self, episode: Episode | Pair, reader: Reader, value: float, names: Mapping[str, str]
+    ) -> list[tuple[UInt8[np.ndarray, "_ _ 3"], str]]:
+        """Pictures and captions; nothing where they cannot be read any more."""
+        material = Material(episode, reader)
+        try:
+            if isinstance(episode, Pair):
+                ends = [episode.target_points, self.outcomes[episode.id].found or ()]
+                shown = [
+                    matches(material.references[0], material.target, np.array(episode.source_points), np.array(end))
+                    for end in ends
+                ]
+                captions = [f"{names[episode.cls]}: truth", f"{value:.0f} % within 0.10"]
+            else:
+                mask = read_values(self.folder / "masks" / f"{episode.id}.png") > 0
+                shown = [
+                    overlay(material.references[0], material.reference_masks[0], _TRUTH),
+                    overlay(material.target, material.truth, _TRUTH),
+                    overlay(material.target, nearest(mask, material.truth.shape), MAGENTA),
+                ]
+                captions = [f"{names[episode.cls]}: reference", "truth", f"found, IoU {value:.1f}"]
+        except ImageError:
+            return []
+        return list(zip(shown, captions, strict=True))
+
+    def _write(self, file: str, write: Any) -> None:
+        writing(lambda: write_atomically(self.folder / file, write))

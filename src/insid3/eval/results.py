@@ -1,0 +1,160 @@
+"""From outcomes to the numbers of a run: `results.json`."""
+
+import platform
+import sys
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+
+from insid3.eval.episodes import EpisodeList, digest_of
+from insid3.eval.metrics import (
+    ALPHAS,
+    Counts,
+    Tally,
+    bootstrap_mean,
+    bootstrap_miou,
+    class_iou,
+    interval,
+    pck,
+    pck_by_point,
+)
+from insid3.eval.run import Outcome
+
+_PACKAGES = ("torch", "torchvision", "timm", "openvino", "numpy", "pillow", "pycocotools")
+
+
+def results(
+    lists: Sequence[EpisodeList], outcomes: Mapping[str, Outcome], settings: Mapping[str, Any], limit: int | None = None
+) -> dict[str, Any]:
+    """All numbers of a run, in per cent, with what they depend on.
+
+    `miou` is the mean over the segmentation sets, a set's that over its folds, a fold's that over its classes: of a
+    published set all of them, of a user's own those that occur. Intervals: 95 %, bootstrap over episodes.
+    """
+    sets: dict[str, dict[str, Any]] = {}
+    for name in dict.fromkeys(each.set for each in lists):
+        mine = [each for each in lists if each.set == name]
+        sets[name] = (_points if mine[0].has_points else _masks)(mine, outcomes)
+    mious = [found["miou"] for found in sets.values() if found.get("miou") is not None]
+    done = [outcomes[episode.id] for each in lists for episode in each.episodes if episode.id in outcomes]
+    return {
+        "miou": float(np.mean(mious)) if mious else None,
+        "sets": sets,
+        "episodes": len(done),
+        "errors": sum(outcome.error is not None for outcome in done),
+        "settings": dict(settings),
+        "seed": lists[0].seed,
+        "limit": limit,
+        "episodes_hash": digest_of(lists),
+        "versions": {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
+        "machine": {
+            "platform": platform.platform(),
+            "processor": _processor(),
+        },
+        "seconds": round(sum(outcome.seconds for outcome in done), 3),
+    }
+
+
+def _masks(lists: Sequence[EpisodeList], outcomes: Mapping[str, Outcome]) -> dict[str, Any]:
+    folds: dict[str, dict[str, Any]] = {}
+    samples: list[Any] = []
+    for each in lists:
+        done = _done(each, outcomes)
+        seen = {outcome.cls for outcome in done}
+        tally = Tally(cls for cls in each.classes if each.root is None or cls in seen)
+        for outcome in done:
+            assert outcome.intersection is not None
+            assert outcome.union is not None
+            tally.add(outcome.cls, Counts(outcome.intersection, outcome.union), outcome.boundary or (0, 0))
+        edges = class_iou(*tally.boundaries.T)
+        if done:
+            rows = {cls: row for row, cls in enumerate(tally.classes)}
+            pixels = np.array([[rows[o.cls], (o.intersection or (0, 0))[1], (o.union or (0, 0))[1]] for o in done])
+            classes, both, either = pixels.T
+            samples.append(bootstrap_miou(classes, both, either, len(rows), seed=each.fold + 1))
+        folds[str(each.fold)] = {
+            "miou": tally.miou,
+            "interval": interval(samples[-1]) if done else None,
+            "miou_seen": tally.miou_seen,
+            "fb_iou": tally.fb_iou,
+            "boundary_iou": tally.boundary_iou,
+            **_counted(each, outcomes),
+            "classes": {
+                str(cls): {
+                    "name": each.classes[str(cls)],
+                    "iou": float(tally.iou[row]),
+                    "boundary_iou": float(edges[row]),
+                    "episodes": int(tally.episodes[row]),
+                }
+                for row, cls in enumerate(tally.classes)
+            },
+        }
+    means = ("miou", "miou_seen", "fb_iou", "boundary_iou")
+    return {
+        **{key: float(np.mean([fold[key] for fold in folds.values()])) for key in means},
+        "interval": interval(np.mean(samples, 0)) if len(samples) == len(lists) else None,
+        **_summed(folds),
+        "shots": lists[0].shots,
+        "folds": folds,
+    }
+
+
+def _points(lists: Sequence[EpisodeList], outcomes: Mapping[str, Outcome]) -> dict[str, Any]:
+    done = [outcome for each in lists for outcome in _done(each, outcomes)]
+    counted = _summed({str(each.fold): _counted(each, outcomes) for each in lists})
+    if not done:
+        return {"pck": None, **counted}
+    marks = [
+        np.arange(len(o.found or ()))[:, None] < np.array(o.correct) for o in done
+    ]  # which points they are is no matter
+    classes = [outcome.cls for outcome in done]
+    by_image, by_point = pck(classes, marks), pck(classes, marks, pck_by_point)
+    samples = bootstrap_mean(np.array([100 * each.mean(0) for each in marks]), seed=1)
+    return {
+        "pck": _by_alpha(by_image.mean_over_everything),
+        "intervals": {str(alpha): interval(column) for alpha, column in zip(ALPHAS, samples.T, strict=True)},
+        "pck_mean_over_categories": _by_alpha(by_image.mean_over_categories),
+        "pck_by_point": _by_alpha(by_point.mean_over_everything),
+        **counted,
+        "categories": {
+            str(category): {"pck": _by_alpha(values), "pairs": classes.count(str(category))}
+            for category, values in sorted(by_image.per_category.items(), key=lambda item: str(item[0]))
+        },
+    }
+
+
+def _by_alpha(values: np.ndarray) -> dict[str, float]:
+    return {str(alpha): float(value) for alpha, value in zip(ALPHAS, values, strict=True)}
+
+
+def _done(each: EpisodeList, outcomes: Mapping[str, Outcome]) -> list[Outcome]:
+    """In the order of the list, whatever the order in which they were computed."""
+    found = [outcomes[episode.id] for episode in each.episodes if episode.id in outcomes]
+    return [outcome for outcome in found if outcome.error is None]
+
+
+def _counted(each: EpisodeList, outcomes: Mapping[str, Outcome]) -> dict[str, int]:
+    found = [outcomes[episode.id] for episode in each.episodes if episode.id in outcomes]
+    failed = sum(outcome.error is not None for outcome in found)
+    return {"episodes": len(found) - failed, "errors": failed, "length": each.length}
+
+
+def _summed(folds: Mapping[str, Mapping[str, Any]]) -> dict[str, int]:
+    return {key: sum(fold[key] for fold in folds.values()) for key in ("episodes", "errors", "length")}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:  # noqa: PTH123  not a file of ours
+            return next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or sys.platform

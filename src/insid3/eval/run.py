@@ -1,0 +1,255 @@
+"""Episodes one by one, each with its line on disk before the next; a second run continues."""
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock, Timeout
+
+from insid3.batch.writers import write_mask
+from insid3.errors import DataError, ImageError, OutputError
+from insid3.eval import episodes as episode_lists
+from insid3.eval.episodes import Episode, EpisodeList, Pair, files_of
+from insid3.eval.metrics import Counts, Tally, boundary_counts, class_iou, correct, counts
+from insid3.eval.predict import Material, Predictor
+from insid3.eval.reader import Reader
+from insid3.images import MAX_PIXELS, nearest
+from insid3.storage import append_line, differences, flat, read_lines, write_lines, write_text, writing
+
+_NAMED = 10  # missing files that the message names
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One line of results.jsonl: an episode, and what came out.
+
+    Attributes:
+        fingerprint: of the episode (`EpisodeList.fingerprints`).
+        intersection, union: pixels, (background, foreground), that are not ignored.
+        boundary: pixels of (intersection, union) of the masks' boundaries.
+        iou: of the foreground, in per cent; for points the per cent of them within 0.1 of the threshold.
+        found: (x, y) of the points, in pixels of the target, rounded.
+        correct: how many of them are correct at each alpha.
+        score, reason: the mask's own (`Segmentation`).
+        seconds: reading, marking and scoring.
+        error: why there is nothing else.
+    """
+
+    id: str
+    fingerprint: str
+    set: str
+    fold: int
+    cls: str
+    intersection: tuple[int, int] | None = None
+    union: tuple[int, int] | None = None
+    boundary: tuple[int, int] | None = None
+    iou: float | None = None
+    found: tuple[tuple[float, float], ...] | None = None
+    correct: tuple[int, ...] | None = None
+    score: float | None = None
+    reason: str | None = None
+    seconds: float = 0.0
+    error: str | None = None
+
+
+class Record:
+    """A folder of results of one predictor: run.json, results.jsonl, masks/.
+
+    Raises:
+        OutputError: it holds results of other settings, or files of somebody else.
+    """
+
+    def __init__(self, folder: Path, predictor: Predictor, *, overwrite: bool = False) -> None:
+        self.folder, self.predictor = folder, predictor
+        self._settings_file, self._lines_file = folder / "run.json", folder / "results.jsonl"
+        if overwrite:
+            writing(lambda: self._lines_file.unlink(missing_ok=True))
+            writing(lambda: self._settings_file.unlink(missing_ok=True))
+        self.outcomes = {outcome.id: outcome for outcome in self._outcomes() if outcome.error is None}
+        if self._lines_file.exists():  # without a last line that was cut off, and what is to be tried again
+            write_lines(self._lines_file, map(asdict, self.outcomes.values()))
+        write_text(self._settings_file, json.dumps(predictor.settings, indent=1))
+
+    def has(self, episode: Episode | Pair, fingerprint: str) -> bool:
+        return episode.id in self.outcomes and self.outcomes[episode.id].fingerprint == fingerprint
+
+    def add(self, outcome: Outcome) -> None:
+        writing(partial(append_line, self._lines_file, asdict(outcome)))
+        self.outcomes[outcome.id] = outcome
+
+    def mask_file(self, episode_id: str) -> Path:
+        return self.folder / "masks" / f"{episode_id}.png"
+
+    def _outcomes(self) -> list[Outcome]:
+        if not self._settings_file.exists():
+            if self._lines_file.exists():
+                raise OutputError(
+                    f"{self._lines_file} is not from insid3 evaluate: use another output folder, or --overwrite"
+                )
+            return []
+        try:
+            before = flat(json.loads(self._settings_file.read_text("utf-8")))
+            outcomes = [Outcome(**line) for line in read_lines(self._lines_file)]
+        except (OSError, ValueError, TypeError, AttributeError) as error:
+            raise OutputError(
+                f"{self.folder} holds run.json or results.jsonl that cannot be read ({error!r:.120}): use another "
+                "output folder, or --overwrite"
+            ) from error
+        ignored = ("insid3", "config.max_pixels", "match_config.max_pixels")
+        if different := differences(before, flat(self.predictor.settings), ignored):
+            raise OutputError(
+                f"{self.folder} holds results of another run ({', '.join(different)}): "
+                "use another output folder, or --overwrite"
+            )
+        return outcomes
+
+
+class Running:
+    """What a progress bar shows of a list: mIoU over the classes seen so far, or the mean PCK at 0.10."""
+
+    def __init__(self, episodes: EpisodeList) -> None:
+        self._tally, self._points = Tally(episodes.classes), list[float]()
+
+    def add(self, outcome: Outcome) -> None:
+        if outcome.intersection is not None and outcome.union is not None:
+            self._tally.add(outcome.cls, Counts(outcome.intersection, outcome.union))
+        elif outcome.iou is not None:
+            self._points.append(outcome.iou)
+
+    def __str__(self) -> str:
+        if self._points:
+            return f"PCK {np.mean(self._points):.1f}"
+        return f"mIoU {self._tally.miou_seen:.1f}"
+
+
+class Evaluation:
+    """Every predictor on every episode of the lists.
+
+    Args:
+        predictors: by the folder below `output` that its results go to; "." is `output` itself.
+        output: locked while this lives; close with `with`.
+        masks: keep the predicted masks.
+
+    Raises:
+        OutputError: another run writes there, or wrote there with other settings.
+        DataError: files of the episodes are missing.
+    """
+
+    def __init__(
+        self,
+        predictors: dict[str, Predictor],
+        lists: Sequence[EpisodeList],
+        output: Path,
+        data_root: Path | None = None,
+        *,
+        masks: bool = True,
+        overwrite: bool = False,
+        max_pixels: int = MAX_PIXELS,
+    ) -> None:
+        self.lists, self.masks = list(lists), masks
+        self._readers = {
+            each.root: Reader(each.below(data_root), upright=each.root is not None, max_pixels=max_pixels)
+            for each in self.lists
+        }
+        self._name_missing(list(predictors.values()))
+        writing(lambda: output.mkdir(parents=True, exist_ok=True))
+        self.output, self._lock = output, FileLock(output / "lock")
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout as error:
+            raise OutputError(
+                f"another insid3 evaluate is writing to {output}: wait for it, or use another output folder"
+            ) from error
+        try:
+            self.records = {
+                name: Record(output / name, predictor, overwrite=overwrite) for name, predictor in predictors.items()
+            }
+            episode_lists.save(self.lists, output / "episodes.json")
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> "Evaluation":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._lock.release()
+
+    def reader(self, episodes: EpisodeList) -> Reader:
+        return self._readers[episodes.root]
+
+    def run(self) -> Iterator[tuple[EpisodeList, list[Outcome]]]:
+        """Every episode in order, with each predictor's outcome once it is on disk; at once where it was there.
+
+        Raises:
+            OutputError: the folder cannot be written to; what is done is kept.
+        """
+        for each in self.lists:
+            for episode, fingerprint in zip(each.episodes, each.fingerprints, strict=True):
+                material = Material(episode, self.reader(each))
+                for record in self.records.values():
+                    if not record.has(episode, fingerprint):
+                        record.add(self._one(each, material, fingerprint, record))
+                yield each, [record.outcomes[episode.id] for record in self.records.values()]
+
+    def _one(self, each: EpisodeList, material: Material, fingerprint: str, record: Record) -> Outcome:
+        start, episode = time.perf_counter(), material.episode
+        try:
+            if isinstance(episode, Pair):
+                found = self._points(material, episode, record)
+            else:
+                found = self._mask(material, record)
+        except (ImageError, DataError) as error:
+            found = {"error": str(error)}
+        seconds = round(time.perf_counter() - start, 3)
+        return Outcome(episode.id, fingerprint, each.set, each.fold, episode.cls, seconds=seconds, **found)
+
+    def _mask(self, material: Material, record: Record) -> dict[str, Any]:
+        mask, score, reason = record.predictor.segment(material)
+        truth, ignore = nearest(material.truth, mask.shape), material.ignore
+        ignore = None if ignore is None else nearest(ignore, mask.shape)
+        pixels = counts(mask, truth, ignore)
+        if self.masks:
+            writing(lambda: write_mask(record.mask_file(material.episode.id), mask))
+        return {
+            "intersection": pixels.intersection,
+            "union": pixels.union,
+            "boundary": boundary_counts(mask, truth, ignore),
+            "iou": float(class_iou(np.array(pixels.intersection[1]), np.array(pixels.union[1]))),
+            "score": score,
+            "reason": reason,
+        }
+
+    def _points(self, material: Material, pair: Pair, record: Record) -> dict[str, Any]:
+        if not pair.source_points:
+            raise DataError(f"{pair.id} has no points in common")
+        found = record.predictor.match(material)
+        right = correct(found, np.array(pair.target_points, np.float32), pair.threshold)
+        return {
+            "found": [[round(float(x), 2), round(float(y), 2)] for x, y in found],
+            "correct": tuple(int(count) for count in right.sum(0)),
+            "iou": float(100 * right[:, 1].mean()),
+        }
+
+    def _name_missing(self, predictors: list[Predictor]) -> None:
+        files = {
+            self.reader(each).root / file: None
+            for each in self.lists
+            for episode in each.episodes
+            for file in files_of(episode)
+        }
+        missing = [file for file in files if not file.exists()]
+        for predictor in predictors:
+            missing += predictor.missing(self.lists)
+        if missing:
+            named = "\n  ".join(map(str, missing[:_NAMED]))
+            more = f"\n  and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
+            raise DataError(f"{len(missing)} files are missing:\n  {named}{more}")

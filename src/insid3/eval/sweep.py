@@ -1,0 +1,67 @@
+"""Grids of settings: which variants, and their results side by side."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from itertools import product
+from typing import Any
+
+from insid3.config import Config
+from insid3.errors import ConfigError
+from insid3.eval.report import table, title
+
+_NAMES = ("method", *(field.name for field in fields(Config) if field.name != "max_pixels"))
+
+
+def grid(sweeps: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """The settings of each variant, by its name: "tau=0.5,0.6" and "rank=10,30" give "tau=0.5,rank=10" and three more.
+
+    Raises:
+        ConfigError: not NAME=VALUE,VALUE, an unknown setting, or one that comes twice.
+    """
+    axes: dict[str, list[str]] = {}
+    for sweep in sweeps:
+        name, _, values = sweep.partition("=")
+        name = name.strip().replace("-", "_")
+        if name not in _NAMES:
+            raise ConfigError(f"--sweep {sweep}: expected NAME=VALUE,VALUE with a name of {', '.join(_NAMES)}")
+        if name in axes:
+            raise ConfigError(f"--sweep {name} comes twice: list all its values in one")
+        axes[name] = list(dict.fromkeys(value.strip() for value in values.split(",") if value.strip()))
+        if not axes[name]:
+            raise ConfigError(f"--sweep {sweep}: expected NAME=VALUE,VALUE")
+    return {
+        ",".join(f"{name}={value}" for name, value in zip(axes, point, strict=True)): {
+            name: _parsed(name, value) for name, value in zip(axes, point, strict=True)
+        }
+        for point in product(*axes.values())
+    }
+
+
+def text_of(variants: Mapping[str, Mapping[str, Any]]) -> str:
+    """Results of each variant, and the difference to the first, in Markdown."""
+    first = next(iter(variants.values()))
+    masks = [name for name, found in first["sets"].items() if "miou" in found]
+    points = [name for name, found in first["sets"].items() if found.get("pck")]
+    rows = []
+    for variant, found in variants.items():
+        cells = [f"{found['sets'][name]['miou']:.1f}" for name in masks]
+        if masks:
+            cells += [f"{found['miou']:.1f}", f"{found['miou'] - first['miou']:+.1f}"]
+        cells += [f"{found['sets'][name]['pck']['0.1']:.1f}" for name in points]
+        rows.append([f"`{variant}`", *cells])
+    head = ["settings", *map(title, masks), *["mean", "to the first"] * bool(masks)]
+    head += [f"{title(name)}, PCK@0.10" for name in points]
+    return "\n".join(["# insid3 evaluate: sweep", "", "mIoU, per cent.", "", *table(head, rows)])
+
+
+def _parsed(name: str, value: str) -> Any:
+    """As the setting's type has it; what does not fit is left to Config to refuse by name."""
+    kind = next((str(field.type) for field in fields(Config) if field.name == name), "str")
+    if kind == "<class 'bool'>" or kind == "bool":
+        return {"true": True, "false": False}.get(value.lower(), value)
+    for number in (int, float):
+        try:
+            return number(value)
+        except ValueError:
+            continue
+    return value
