@@ -9,7 +9,7 @@ import numpy as np
 
 from insid3.errors import DataError
 from insid3.eval.metrics import Counts, Tally, bootstrap_mean, bootstrap_miou, bootstrap_weights, interval
-from insid3.eval.report import table, title
+from insid3.eval.report import table
 from insid3.eval.run import Outcome
 from insid3.storage import flat, read_lines
 
@@ -72,7 +72,7 @@ def text_of(first: Path, second: Path) -> str:
     found, lonely = compare(first, second)
     rows = [
         [
-            title(each.set),
+            each.set,
             str(each.episodes),
             *(f"{value:.1f}" for value in each.values),
             f"{each.difference:+.2f}",

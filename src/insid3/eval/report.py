@@ -1,5 +1,6 @@
 """A run as something to read: report.md, report.html, plots and pictures."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -48,8 +49,9 @@ def check_installed() -> None:
     assert matplotlib
 
 
-def title(name: str) -> str:
-    return DATASETS[name].title if name in DATASETS else name
+def title(name: str, found: Mapping[str, Any]) -> str:
+    """What a set is called; a user's own may have a published set's short name."""
+    return DATASETS[name].title if found["dataset"] in DATASETS else name
 
 
 def text_of(results: Mapping[str, Any], *, figures: Mapping[str, Sequence[str]] | None = None) -> str:
@@ -68,7 +70,11 @@ def text_of(results: Mapping[str, Any], *, figures: Mapping[str, Sequence[str]] 
         lines += _point_table(points, settings, beside)
     lines += _notes(results, masks, beside)
     for name, files in (figures or {}).items():
-        lines += [f"## {title(name)}", "", *(f"![{Path(file).stem}]({file})\n" for file in files)]
+        lines += [
+            f"## {title(name, results['sets'][name])}",
+            "",
+            *(f"![{Path(file).stem}]({file})\n" for file in files),
+        ]
     return "\n".join(lines) + "\n"
 
 
@@ -121,15 +127,15 @@ def _mask_table(masks: Mapping[str, Any], mean: float | None, beside: bool) -> l
     paper = ["paper", "difference"] * beside
     rows = []
     for name, found in masks.items():
-        figure = published.MIOU.get((name, found["shots"])) if beside else None
-        rows.append([f"**{title(name)}**", *_mask_cells(found, figure, beside)])
+        figure = published.MIOU.get((found["dataset"], found["shots"])) if beside else None
+        rows.append([f"**{title(name, found)}**", *_mask_cells(found, figure, beside)])
         if len(found["folds"]) > 1:
-            figures = published.FOLDS.get((name, found["shots"]), ())
+            figures = published.FOLDS.get((found["dataset"], found["shots"]), ())
             for fold, its in found["folds"].items():
                 figure = figures[int(fold)] if beside and figures else None
                 rows.append([f"fold {fold}", *_mask_cells(its, figure, beside)])
     if len(masks) > 1 and mean is not None:
-        whole = set(published.MIOU) >= {(name, 1) for name in masks} and len(masks) == 9
+        whole = {(found["dataset"], found["shots"]) for found in masks.values()} == published.NINE
         extra = _beside(mean, published.MEAN if whole else None) if beside else []
         rows.append(["**mean of sets**", "", f"**{mean:.1f}**", "", *extra, "", ""])
     return table(["set", "episodes", "mIoU", "95 % interval", *paper, "FB-IoU", "boundary IoU"], rows)
@@ -162,8 +168,10 @@ def _point_table(points: Mapping[str, Any], settings: Mapping[str, Any], beside:
         if found["pck"] is None:
             continue
         for kind, key in kinds.items():
-            rows.append([f"{title(name)}, {kind}", str(found["episodes"]), *(f"{v:.1f}" for v in found[key].values())])
-        if beside and name == "spair":
+            rows.append(
+                [f"{title(name, found)}, {kind}", str(found["episodes"]), *(f"{v:.1f}" for v in found[key].values())]
+            )
+        if beside and found["dataset"] == "spair":
             figures = published.PCK[settings["match_config"]["rank"] > 0]
             rows.append(["paper (ViT-B, 768 px)", "", *(f"{figure:.1f}" for figure in figures)])
     return table(["points", "pairs", *(f"PCK@{alpha:.2f}" for alpha in ALPHAS)], rows)
@@ -176,8 +184,10 @@ def _notes(results: Mapping[str, Any], masks: Mapping[str, Any], beside: bool) -
             "The paper's figures: DINOv3-L, 1024 px, CRF at that size, all episodes, seed 0; its authors call ±0.3 "
             "between machines normal."
         ]
+        if any(found["episodes"] < found["length"] for found in results["sets"].values()):
+            lines += ["Not all episodes were run: the figures are beside each other, but not comparable."]
     missing = {
-        title(name): (
+        title(name, found): (
             found["miou_seen"],
             sum(not c["episodes"] for f in found["folds"].values() for c in f["classes"].values()),
         )
@@ -242,7 +252,7 @@ class Illustrator:
             axes.set_ylabel(f"{label}, per cent")
             axes.set_ylim(0, 100)
         axes.spines[["top", "right"]].set_visible(False)
-        file = f"pictures/{name}_classes.svg"
+        file = f"pictures/{_file_name(name)}_classes.svg"
         self._write(file, lambda path: figure.savefig(path, metadata={"Date": None}))
         return [file]
 
@@ -262,7 +272,7 @@ class Illustrator:
             if rows:
                 pictures, captions = zip(*(each for row in rows for each in row), strict=True)
                 page = Image.fromarray(sheet(pictures, captions, columns=len(rows[0]), side=900 // len(rows[0])))
-                file = f"pictures/{name}_{kind}.jpg"
+                file = f"pictures/{_file_name(name)}_{kind}.jpg"
                 self._write(file, lambda path, page=page: page.save(path, quality=85))
                 files.append(file)
         return files
@@ -294,3 +304,7 @@ class Illustrator:
 
     def _write(self, file: str, write: Any) -> None:
         writing(lambda: write_atomically(self.folder / file, write))
+
+
+def _file_name(name: str) -> str:
+    return re.sub(r"[^\w.-]", "_", name)

@@ -36,7 +36,8 @@ def results(
     sets: dict[str, dict[str, Any]] = {}
     for name in dict.fromkeys(each.set for each in lists):
         mine = [each for each in lists if each.set == name]
-        sets[name] = (_points if mine[0].has_points else _masks)(mine, outcomes)
+        found = (_points if mine[0].has_points else _masks)(mine, outcomes)
+        sets[name] = {"dataset": mine[0].dataset, "shots": mine[0].shots, **found}
     mious = [found["miou"] for found in sets.values() if found.get("miou") is not None]
     done = [outcomes[episode.id] for each in lists for episode in each.episodes if episode.id in outcomes]
     return {
@@ -96,7 +97,6 @@ def _masks(lists: Sequence[EpisodeList], outcomes: Mapping[str, Outcome]) -> dic
         **{key: float(np.mean([fold[key] for fold in folds.values()])) for key in means},
         "interval": interval(np.mean(samples, 0)) if len(samples) == len(lists) else None,
         **_summed(folds),
-        "shots": lists[0].shots,
         "folds": folds,
     }
 

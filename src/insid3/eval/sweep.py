@@ -7,7 +7,7 @@ from typing import Any
 
 from insid3.config import Config
 from insid3.errors import ConfigError
-from insid3.eval.report import table, title
+from insid3.eval.report import table
 
 _NAMES = ("method", *(field.name for field in fields(Config) if field.name != "max_pixels"))
 
@@ -49,8 +49,7 @@ def text_of(variants: Mapping[str, Mapping[str, Any]]) -> str:
             cells += [f"{found['miou']:.1f}", f"{found['miou'] - first['miou']:+.1f}"]
         cells += [f"{found['sets'][name]['pck']['0.1']:.1f}" for name in points]
         rows.append([f"`{variant}`", *cells])
-    head = ["settings", *map(title, masks), *["mean", "to the first"] * bool(masks)]
-    head += [f"{title(name)}, PCK@0.10" for name in points]
+    head = ["settings", *masks, *["mean", "to the first"] * bool(masks), *(f"{name}, PCK@0.10" for name in points)]
     return "\n".join(["# insid3 evaluate: sweep", "", "mIoU, per cent.", "", *table(head, rows)])
 
 
