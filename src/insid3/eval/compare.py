@@ -115,8 +115,8 @@ def _outcomes(folder: Path) -> dict[str, Outcome]:
     if not file.exists():
         raise DataError(f"{folder} holds no results.jsonl: give a folder that insid3 evaluate wrote (-o)")
     try:
-        found = [Outcome(**line) for line in read_lines(file)]
-    except (ValueError, TypeError) as error:
+        found = [Outcome.of(line) for line in read_lines(file)]
+    except (ValueError, TypeError, AttributeError) as error:
         raise DataError(f"{file} is not from insid3 evaluate ({error!r:.120})") from error
     return {outcome.id: outcome for outcome in found if outcome.iou is not None}
 

@@ -15,6 +15,12 @@ _KNOWN: dict[tuple[str, str], Any] = {
     ("numpy", "ndarray"): np.ndarray,
     ("numpy", "dtype"): np.dtype,
     **{(f"numpy.{core}.multiarray", name): what for core in ("core", "_core") for name, what in _NUMPY.items()},
+    **{
+        (f"numpy.{core}.numeric", "_frombuffer"): lambda data, dtype, shape, order: np.frombuffer(data, dtype).reshape(
+            shape, order=order
+        )
+        for core in ("core", "_core")
+    },
     ("_codecs", "encode"): lambda text, _: text.encode("latin1"),  # how protocol 2 keeps bytes
 }
 _PLAIN = {("collections", "OrderedDict"), ("collections", "defaultdict")} | {

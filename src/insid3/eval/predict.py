@@ -142,7 +142,9 @@ class ModelPredictor:
     def match(self, material: Material) -> Float[np.ndarray, "p 2"]:
         assert isinstance(material.episode, Pair)
         concept = self.model.concept(material.references)
-        return self.model.match(material.target, concept, material.episode.source_points).xy
+        size = material.references[0].shape[1::-1]
+        points = np.clip(material.episode.source_points, 0, size)  # some are labelled outside of their picture
+        return self.model.match(material.target, concept, points).xy
 
     def _target(self, material: Material) -> Encoded:
         """The target as this model encodes it; models that differ in later stages share its tokens and clusters."""

@@ -12,10 +12,10 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from insid3.batch.writers import write_mask
-from insid3.errors import DataError, ImageError, OutputError
+from insid3.errors import ConceptError, DataError, ImageError, OutputError
 from insid3.eval import episodes as episode_lists
 from insid3.eval.episodes import Episode, EpisodeList, Pair, files_of
-from insid3.eval.metrics import Counts, Tally, boundary_counts, class_iou, correct, counts
+from insid3.eval.metrics import Counts, Tally, boundary_counts, correct, counts
 from insid3.eval.predict import Material, Predictor
 from insid3.eval.reader import Reader
 from insid3.images import MAX_PIXELS, nearest
@@ -56,6 +56,11 @@ class Outcome:
     seconds: float = 0.0
     error: str | None = None
 
+    @classmethod
+    def of(cls, line: dict[str, Any]) -> "Outcome":
+        """What `asdict` and JSON made of one; TypeError: something else."""
+        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in line.items()})
+
 
 class Record:
     """A folder of results of one predictor: run.json, results.jsonl, masks/.
@@ -94,7 +99,7 @@ class Record:
             return []
         try:
             before = flat(json.loads(self._settings_file.read_text("utf-8")))
-            outcomes = [Outcome(**line) for line in read_lines(self._lines_file)]
+            outcomes = [Outcome.of(line) for line in read_lines(self._lines_file)]
         except (OSError, ValueError, TypeError, AttributeError) as error:
             raise OutputError(
                 f"{self.folder} holds run.json or results.jsonl that cannot be read ({error!r:.120}): use another "
@@ -207,7 +212,7 @@ class Evaluation:
                 found = self._points(material, episode, record)
             else:
                 found = self._mask(material, record)
-        except (ImageError, DataError) as error:
+        except (ImageError, DataError, ConceptError) as error:
             found = {"error": str(error)}
         seconds = round(time.perf_counter() - start, 3)
         return Outcome(episode.id, fingerprint, each.set, each.fold, episode.cls, seconds=seconds, **found)
@@ -223,7 +228,7 @@ class Evaluation:
             "intersection": pixels.intersection,
             "union": pixels.union,
             "boundary": boundary_counts(mask, truth, ignore),
-            "iou": float(class_iou(np.array(pixels.intersection[1]), np.array(pixels.union[1]))),
+            "iou": 100 * pixels.intersection[1] / max(pixels.union[1], 1),
             "score": score,
             "reason": reason,
         }
