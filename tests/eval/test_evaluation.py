@@ -128,7 +128,7 @@ def test_another_limit_continues_and_other_settings_do_not(own: Path, tmp_path: 
     lists = draw([f"episodes:{own}"])
     evaluated([each.first(1) for each in lists], tmp_path / "out")
     assert len(evaluated(lists, tmp_path / "out")) == 6
-    with pytest.raises(OutputError, match=r"holds results of another run \(config.threshold 0.2 not 0.3, .*: use another output"):
+    with pytest.raises(OutputError, match=r"results of another run \(config.threshold 0.2 not 0.3, .*: use another"):
         evaluated(lists, tmp_path / "out", colour_model(threshold=0.3))
     evaluated(lists, tmp_path / "out", colour_model(threshold=0.3), overwrite=True)
 

@@ -1,0 +1,312 @@
+"""Numbers of a run by hand, and what is made of them to read."""
+
+import json
+from dataclasses import asdict, replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from insid3.errors import ConfigError, DataError
+from insid3.eval import compare, published, report, sweep
+from insid3.eval.datasets import draw
+from insid3.eval.episodes import Episode, EpisodeList, Pair, View
+from insid3.eval.export import export
+from insid3.eval.predict import ModelPredictor
+from insid3.eval.reader import Reader
+from insid3.eval.results import results
+from insid3.eval.run import Evaluation, Outcome, Running
+from stubs import colour_model
+
+VIEW = View("x.png", ("any", "x.png"))
+SETTINGS: dict[str, Any] = {
+    "method": "insid3",
+    "score_at": "model",
+    "config": {"size": 280},
+    "match_config": {"rank": 30},
+}
+
+
+def listed(name: str, fold: int, classes: str, episodes: str, root: str | None = None) -> EpisodeList:
+    """A list whose episodes are of the classes `episodes`, one letter each."""
+    return EpisodeList(
+        dataset=name if root is None else f"episodes:{root}",
+        set=name,
+        fold=fold,
+        shots=1,
+        seed=0,
+        length=len(episodes),
+        classes={cls: f"class {cls}" for cls in classes},
+        episodes=tuple(Episode(f"{name}{fold}{i}", cls, VIEW, (VIEW,)) for i, cls in enumerate(episodes)),
+        root=root,
+    )
+
+
+def outcome(each: EpisodeList, index: int, both: int, either: int, **more: Any) -> Outcome:
+    """Of a picture of 100 pixels."""
+    episode = each.episodes[index]
+    return Outcome(
+        id=episode.id,
+        fingerprint=each.fingerprints[index],
+        set=each.set,
+        fold=each.fold,
+        cls=episode.cls,
+        intersection=(100 - either, both),
+        union=(100 - both, either),
+        boundary=(both // 2, either),
+        iou=100 * both / max(either, 1),
+        **more,
+    )
+
+
+def scored(each: EpisodeList, *pixels: tuple[int, int]) -> dict[str, Outcome]:
+    found = [outcome(each, index, *counted) for index, counted in enumerate(pixels)]
+    return {each.id: each for each in found}
+
+
+def test_published_sets_count_classes_that_never_occur() -> None:
+    """Fold 0: class a 30/60, b 10/40, c never: (50 + 25 + 0) / 3. Fold 1: a 20/20: 100 / 1. Mean of folds: 62.5."""
+    first, second = listed("coco", 0, "abc", "aab"), listed("coco", 1, "a", "a")
+    outcomes = scored(first, (10, 40), (20, 20), (10, 40)) | scored(second, (20, 20))
+    found = results([first, second], outcomes, SETTINGS)
+    folds = found["sets"]["coco"]["folds"]
+    assert folds["0"]["miou"] == pytest.approx(25)
+    assert folds["0"]["miou_seen"] == pytest.approx(37.5)
+    assert folds["0"]["boundary_iou"] == pytest.approx((100 * 15 / 60 + 100 * 5 / 40) / 3)
+    assert folds["0"]["fb_iou"] == pytest.approx((100 * 200 / 260 + 40) / 2)  # background 60 + 80 + 60 of 90 + 80 + 90
+    assert folds["0"]["classes"]["c"] == {"name": "class c", "iou": 0, "boundary_iou": 0, "episodes": 0}
+    assert found["miou"] == found["sets"]["coco"]["miou"] == pytest.approx(62.5)
+    low, high = found["sets"]["coco"]["interval"]
+    assert low <= 62.5 <= high
+
+
+def test_own_sets_count_only_classes_that_occur() -> None:
+    own, published_set = listed("mine", 0, "abc", "ab", root="/data"), listed("isic", 0, "ab", "a")
+    outcomes = scored(own, (10, 40), (20, 20)) | scored(published_set, (10, 20))
+    found = results([own, published_set], outcomes, SETTINGS)
+    assert found["sets"]["mine"]["miou"] == pytest.approx(62.5)
+    assert [*found["sets"]["mine"]["folds"]["0"]["classes"]] == ["a", "b"]
+    assert found["sets"]["isic"]["miou"] == pytest.approx(25)
+    assert found["miou"] == pytest.approx(43.75)
+
+
+def test_failed_episodes_are_in_no_number() -> None:
+    each = listed("isic", 0, "a", "aa")
+    outcomes = scored(each, (10, 20), (0, 100))
+    failed = replace(outcomes["isic01"], intersection=None, union=None, boundary=None, iou=None, error="broken")
+    found = results([each], {**outcomes, "isic01": failed}, SETTINGS)
+    assert found["miou"] == 50
+    assert (found["errors"], found["sets"]["isic"]["episodes"]) == (1, 1)
+
+
+def test_order_does_not_matter_and_all_is_json() -> None:
+    each = listed("isic", 0, "abc", "abcabc")
+    outcomes = scored(each, (1, 9), (2, 8), (3, 7), (4, 9), (5, 9), (6, 9))
+    found = results([each], outcomes, SETTINGS)
+    assert found == results([each], dict(reversed(outcomes.items())), SETTINGS)
+    assert json.loads(json.dumps(found))["sets"]["isic"]["miou"] == found["miou"]
+
+
+def test_points_by_image_and_by_point() -> None:
+    """a: 1 of 2 points and 0 of 1; b: 3 of 3."""
+    pairs = tuple(
+        Pair(f"p{i}", cls, "x", "y", ((1.0, 1.0),) * points, ((1.0, 1.0),) * points, 10.0)
+        for i, (cls, points) in enumerate((("a", 2), ("a", 1), ("b", 3)))
+    )
+    each = EpisodeList("spair", "spair", 0, 1, 0, 3, {"a": "a", "b": "b"}, pairs)
+    right = [(0, 1, 1, 2), (0, 0, 1, 1), (0, 3, 3, 3)]
+    outcomes = {
+        pair.id: Outcome(
+            pair.id, each.fingerprints[i], "spair", 0, pair.cls, iou=0.0, correct=right[i], found=pair.target_points
+        )
+        for i, pair in enumerate(pairs)
+    }
+    found = results([each], outcomes, _complete(SETTINGS))
+    spair = found["sets"]["spair"]
+    assert found["miou"] is None
+    assert spair["pck"]["0.1"] == pytest.approx(50)  # 50, 0, 100
+    assert spair["pck_by_point"]["0.1"] == pytest.approx(100 * 4 / 6)
+    assert spair["pck_mean_over_categories"]["0.1"] == pytest.approx(62.5)
+    assert spair["categories"]["a"] == {
+        "pck": {"0.05": 0, "0.1": 25, "0.15": 75, "0.2": 100}, "pairs": 2
+    }  # fmt: skip
+    text = report.text_of(found)
+    assert "| SPair-71k, by image | 3 | 0.0 | 50.0 | 83.3 | 100.0 |" in text
+
+
+def test_running_means() -> None:
+    each = listed("coco", 0, "abc", "ab")
+    running = Running(each)
+    for done in scored(each, (10, 40), (20, 20)).values():
+        running.add(done)
+    assert str(running) == "mIoU 62.5"
+
+
+def paper_run(**changes: Any) -> dict[str, Any]:
+    config = {"size": 1024, **published.paper_settings(1024), **changes.pop("config", {})}
+    return {**SETTINGS, "config": config, **changes}
+
+
+def test_the_paper_stands_only_beside_its_own_protocol() -> None:
+    first, second = listed("coco", 0, "a", "a"), listed("coco", 1, "a", "a")
+    outcomes = scored(first, (10, 20)) | scored(second, (20, 20))
+    text = report.text_of(results([first, second], outcomes, _complete(paper_run())))
+    assert "| **COCO-20i** | 2 | 75.0 | 75.0 to 75.0 | 57.6 | +17.4 |" in text
+    assert "| fold 1 | 1 | 100.0 | 100.0 to 100.0 | 61.2 | +38.8 |" in text
+    assert "call ±0.3" in text
+    for settings in (
+        SETTINGS,
+        paper_run(score_at="original"),
+        paper_run(method="nearest"),
+        paper_run(config={"solver": "mean-field"}),
+        paper_run(config={"crf_size": 640}),
+    ):
+        text = report.text_of(results([first, second], outcomes, _complete(settings)))
+        assert "57.6" not in text
+        assert "| **COCO-20i** | 2 | 75.0 |" in text
+    own = listed("coco", 0, "a", "a", root="/data")  # only called so
+    assert "57.6" not in report.text_of(results([own], scored(own, (1, 2)), _complete(paper_run())))
+
+
+def _complete(settings: dict[str, Any]) -> dict[str, Any]:
+    return {"backbone": "b", "weights_hash": "0", "engine": "torch", "dtype": "float32", **settings}
+
+
+def test_the_mean_of_the_nine_has_its_figure() -> None:
+    lists = [listed(name, 0, "a", "a") for name, _ in published.NINE]
+    outcomes = {key: value for each in lists for key, value in scored(each, (10, 20)).items()}
+    text = report.text_of(results(lists, outcomes, _complete(paper_run())))
+    assert "| **mean of sets** |  | **50.0** |  | 55.1 | -5.1 |" in text
+
+
+def test_html_says_the_same_and_nothing_of_the_data_is_markup() -> None:
+    each = listed("mine", 0, "a", "a", root="/data")
+    each = replace(each, set="<script>alert(1)</script>")
+    found = results([each], scored(each, (10, 20)), _complete(SETTINGS))
+    html = report.html_of(report.text_of(found))
+    tags: list[str] = []
+    parser = HTMLParser()
+    parser.handle_starttag = lambda tag, attrs: tags.append(tag)  # type: ignore[method-assign]
+    parser.feed(html)
+    assert "script" not in tags
+    assert {"h1", "table", "th", "td"} <= set(tags)
+
+
+def test_the_report_of_a_real_run(own: Path, tmp_path: Path) -> None:
+    run(own, tmp_path / "out")
+    text = (tmp_path / "out/report.md").read_text()
+    assert "# insid3 evaluate" in text
+    assert "![warm_worst](pictures/warm_worst.jpg)" in text
+    assert all(
+        (tmp_path / "out" / line[line.index("(") + 1 : -1]).exists() for line in text.splitlines() if "![" in line
+    )
+    assert "seed 0, hash `" in text
+
+
+def run(own: Path, output: Path, **config: object) -> None:
+    from insid3.eval.outputs import write_outputs
+
+    predictor = ModelPredictor(colour_model(**config))
+    with Evaluation({".": predictor}, draw([f"episodes:{own}"]), output) as evaluation:
+        for _ in evaluation.run():
+            pass
+        write_outputs(evaluation)
+
+
+def written(folder: Path, each: EpisodeList, outcomes: dict[str, Outcome]) -> Path:
+    folder.mkdir()
+    lines = "".join(json.dumps(asdict(outcome)) + "\n" for outcome in outcomes.values())
+    (folder / "results.jsonl").write_text(lines)
+    (folder / "results.json").write_text(json.dumps(results([each], outcomes, SETTINGS)))
+    return folder
+
+
+def test_two_runs_by_hand(tmp_path: Path) -> None:
+    """Class a: 30/60 and 40/60; b: 10/40 both. Three episodes: better, equal, worse, equal."""
+    each = listed("isic", 0, "ab", "aaab")
+    first = scored(each, (10, 20), (10, 20), (10, 20), (10, 40))
+    second = scored(each, (25, 25), (10, 20), (5, 15), (10, 40))
+    folders = written(tmp_path / "a", each, first), written(tmp_path / "b", each, second)
+    (found,), lonely = compare.compare(*folders)
+    assert lonely == 0
+    assert found.values == (pytest.approx(37.5), pytest.approx((100 * 40 / 60 + 25) / 2))
+    assert found.difference == pytest.approx(100 / 12)
+    assert found.interval[0] < found.difference < found.interval[1]
+    assert (found.wins, found.losses) == (25, 25)
+    assert "| isic | 4 | 37.5 | 45.8 | +8.33 |" in compare.text_of(*folders)
+    (same,), _ = compare.compare(folders[0], folders[0])
+    assert (same.difference, same.interval, same.wins, same.losses) == (0, (0, 0), 0, 0)
+
+
+def test_only_episodes_of_both_runs_are_compared(tmp_path: Path) -> None:
+    each = listed("isic", 0, "a", "aaa")
+    whole, part = scored(each, (1, 9), (2, 9), (3, 9)), scored(each, (1, 9), (2, 9))
+    a, b = written(tmp_path / "a", each, whole), written(tmp_path / "b", each, part)
+    (found,), lonely = compare.compare(a, b)
+    assert (found.episodes, lonely) == (2, 1)
+    assert "1 episodes are in one run only" in compare.text_of(a, b)
+    other = listed("isic", 0, "b", "bbb")
+    c = written(tmp_path / "c", other, scored(other, (1, 9), (2, 9), (3, 9)))
+    with pytest.raises(DataError, match="have no episode in common"):
+        compare.compare(a, c)
+    with pytest.raises(DataError, match=r"holds no results.jsonl"):
+        compare.compare(a, tmp_path / "nowhere")
+    with pytest.raises(DataError, match=r"is .* the output of insid3 evaluate"):
+        compare.read_results(tmp_path / "nowhere")
+    (tmp_path / "a/results.json").write_text("{}")
+    with pytest.raises(DataError, match="is damaged"):
+        compare.read_results(tmp_path / "a")
+
+
+def test_grids() -> None:
+    found = sweep.grid(["tau=0.5,0.6", "refine=none, crf"])
+    assert [*found] == ["tau=0.5,refine=none", "tau=0.5,refine=crf", "tau=0.6,refine=none", "tau=0.6,refine=crf"]
+    assert found["tau=0.6,refine=crf"] == {"tau": 0.6, "refine": "crf"}
+    assert sweep.grid(["keep-seed=true,false", "kmeans=10"]) == {
+        "keep_seed=true,kmeans=10": {"keep_seed": True, "kmeans": 10},
+        "keep_seed=false,kmeans=10": {"keep_seed": False, "kmeans": 10},
+    }
+    assert sweep.grid(["method=nearest"]) == {"method=nearest": {"method": "nearest"}}
+
+
+@pytest.mark.parametrize(
+    ("sweeps", "message"),
+    [
+        (["shape=1"], "with a name of method, size, rank"),
+        (["tau"], "expected NAME=VALUE"),
+        (["tau=,"], "expected NAME=VALUE"),
+        (["tau=0.5", "tau=0.6"], "comes twice"),
+    ],
+)
+def test_grids_that_are_none(sweeps: list[str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        sweep.grid(sweeps)
+
+
+def test_exported_episodes_give_the_same_numbers(own: Path, mini: Path, tmp_path: Path) -> None:
+    """Crops, ignored pixels and folds included."""
+    names = ["isaid", "pascal_part", "paco_part", "coco"]
+    lists = draw(names, mini, limit=3)
+    count = export(lists, [Reader(mini)] * len(lists), tmp_path / "export")
+    assert count == sum(len(each.episodes) for each in lists) == 3 * (3 + 4 + 4 + 4)
+    again = draw([f"episodes:{tmp_path / 'export'}"])
+    assert [each.set for each in again][:4] == ["isaid_fold0", "isaid_fold1", "isaid_fold2", "pascal_part_fold0"]
+    ours, theirs = Reader(mini), Reader(tmp_path / "export", upright=True)
+    for first, second in zip(lists, again, strict=True):
+        for a, b in zip(first.episodes, second.episodes, strict=True):
+            assert isinstance(a, Episode)
+            assert isinstance(b, Episode)
+            assert (a.id, a.cls) == (b.id, b.cls)
+            for x, y in zip((a.target, *a.references), (b.target, *b.references), strict=True):
+                assert np.array_equal(ours.picture(x), theirs.picture(y))
+                assert np.array_equal(ours.mask(x), theirs.mask(y))
+            assert (a.ignore is None) == (b.ignore is None)
+            if a.ignore and b.ignore:
+                assert np.array_equal(ours.mask(a.target, a.ignore), theirs.mask(b.target, b.ignore))
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "export").rglob("*.png")}
+    export(lists, [Reader(mini)] * len(lists), tmp_path / "export")
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "export").rglob("*.png")} == before
+    with pytest.raises(DataError, match="spair has points: leave it out"):
+        export(draw(["spair"], mini), [Reader(mini)], tmp_path / "other")
