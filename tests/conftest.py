@@ -5,6 +5,8 @@ import os
 import runpy
 import sys
 import warnings
+from collections.abc import Callable
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from typer.testing import CliRunner, Result
 
 if TYPE_CHECKING:
     from insid3 import INSID3
@@ -116,3 +119,30 @@ def own(tmp_path: Path) -> Path:
     ]
     (folder / "episodes.json").write_text(json.dumps(episodes))
     return folder
+
+
+@pytest.fixture
+def invoke(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> "Callable[..., Result]":
+    """Run a command in tmp_path; models come with the colour encoder and keep their settings."""
+    from insid3 import INSID3  # not before the shape checks are in place
+    from insid3.cli import COMMANDS, app
+    from stubs import box_mask, colour_model, scene
+
+    box = (16, 16, 48, 48)
+
+    for commands in COMMANDS:
+        import_module(f"insid3.cli.{commands}")
+
+    def from_pretrained(backbone: str, **options: object) -> "INSID3":
+        for name in ("weights", "device", "dtype", "engine"):
+            options.pop(name)
+        return colour_model(**options)
+
+    monkeypatch.setattr(INSID3, "from_pretrained", from_pretrained)
+    monkeypatch.chdir(tmp_path)
+    Path("photos").mkdir()
+    Image.fromarray(scene(box)).save("ref.png")
+    Image.fromarray(box_mask(*box)).save("mask.png")
+    Image.fromarray(scene((0, 0, 32, 32))).save("photos/a.png")
+    Image.fromarray(scene((32, 0, 64, 64))).save("photos/b.png")
+    return lambda *words: CliRunner().invoke(app, [str(word) for word in words])

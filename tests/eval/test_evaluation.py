@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from insid3 import INSID3
+from insid3.batch.writers import write_mask
 from insid3.errors import ConfigError, DataError, OutputError
 from insid3.eval import run as running
 from insid3.eval.datasets import draw
@@ -23,9 +24,10 @@ from stubs import box_mask, colour_model, scene
 
 
 def evaluated(
-    lists: list[EpisodeList], output: Path, model: INSID3 | None = None, **options: bool
+    lists: list[EpisodeList], output: Path, model: INSID3 | None = None, *, overwrite: bool = False
 ) -> dict[str, Outcome]:
-    with Evaluation({".": ModelPredictor(model or colour_model())}, lists, output, **options) as evaluation:
+    predictors = {".": ModelPredictor(model or colour_model())}
+    with Evaluation(dict(predictors), lists, output, overwrite=overwrite) as evaluation:
         for _ in evaluation.run():
             pass
         write_outputs(evaluation)
@@ -276,7 +278,7 @@ def test_settings_that_cannot_be_scored() -> None:
 
 def test_a_full_disk_keeps_what_is_done(own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lists = draw([f"episodes:{own}"])
-    write: Callable[..., None] = running.write_mask
+    write: Callable[..., None] = write_mask
 
     def full(path: Path, mask: np.ndarray) -> None:
         if path.stem == "red2":

@@ -1,4 +1,4 @@
-"""insid3 evaluate as a process of its own, with the embedded backbone: killed, timed, and against the scoring script."""
+"""insid3 evaluate as a process of its own, with the embedded backbone: killed, timed, against the scoring script."""
 
 import json
 import random

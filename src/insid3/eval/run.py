@@ -59,7 +59,8 @@ class Outcome:
     @classmethod
     def of(cls, line: dict[str, Any]) -> "Outcome":
         """What `asdict` and JSON made of one; TypeError: something else."""
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in line.items()})
+        values: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in line.items()}
+        return cls(**values)
 
 
 class Record:
