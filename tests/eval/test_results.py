@@ -240,6 +240,22 @@ def test_two_runs_by_hand(tmp_path: Path) -> None:
     assert (same.difference, same.interval, same.wins, same.losses) == (0, (0, 0), 0, 0)
 
 
+def test_the_mean_of_sets_and_of_folds(tmp_path: Path) -> None:
+    """Fold 0 has two classes, fold 1 one: 20 and 40 better, 30 on average; the other set 10."""
+    folds = [listed("coco", 0, "ab", "ab"), listed("coco", 1, "c", "c"), listed("isic", 0, "a", "a")]
+    first: dict[str, Outcome] = {}
+    second: dict[str, Outcome] = {}
+    for each, ours, theirs in zip(folds, ([10, 10], [10], [10]), ([20, 40], [50], [20]), strict=True):
+        first |= scored(each, *((pixels, 100) for pixels in ours))
+        second |= scored(each, *((pixels, 100) for pixels in theirs))
+    folders = written(tmp_path / "a", folds[0], first), written(tmp_path / "b", folds[0], second)
+    coco, isic, mean = compare.compare(*folders)[0]
+    assert (coco.difference, isic.difference) == (pytest.approx(30), pytest.approx(10))
+    assert (mean.set, mean.episodes, mean.wins) == ("mean of sets", 4, 100)
+    assert mean.difference == pytest.approx(20)
+    assert mean.interval[0] <= mean.difference <= mean.interval[1]
+
+
 def test_only_episodes_of_both_runs_are_compared(tmp_path: Path) -> None:
     each = listed("isic", 0, "a", "aaa")
     whole, part = scored(each, (1, 9), (2, 9), (3, 9)), scored(each, (1, 9), (2, 9))

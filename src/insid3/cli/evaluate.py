@@ -106,8 +106,9 @@ def evaluate(
 ) -> None:
     """Run a benchmark: the paper's data sets, or your own.
 
-    Episodes are drawn as the published evaluation draws them, before anything runs. Writes results.json, report.md,
-    report.html, episodes.json and a line per episode in results.jsonl.
+    Episodes are drawn as the published evaluation draws them, before any runs.
+    Writes results.json, report.md, report.html, episodes.json, and a line for
+    each episode into results.jsonl.
 
         insid3 evaluate coco isic --data-root /data -o out/
 

@@ -1,6 +1,7 @@
 """Two runs of the same episodes, in pairs."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,15 +9,17 @@ from typing import Any
 import numpy as np
 
 from insid3.errors import DataError
-from insid3.eval.metrics import Counts, Tally, bootstrap_mean, bootstrap_miou, bootstrap_weights, interval
+from insid3.eval.metrics import bootstrap_mean, bootstrap_miou, bootstrap_weights, class_iou, interval
 from insid3.eval.report import table
 from insid3.eval.run import Outcome
 from insid3.storage import flat, read_lines
 
+_Both = tuple[Outcome, Outcome]
+
 
 @dataclass(frozen=True)
 class Comparison:
-    """One set of both runs, on the episodes that both have; in per cent. mIoU over the classes that occur.
+    """One set of both runs, on the episodes that both have, in per cent: mean over folds, classes that occur only.
 
     Attributes:
         values: (mIoU, or the share of correct points at 0.10, of the first and of the second run).
@@ -43,8 +46,16 @@ def compare(first: Path, second: Path) -> tuple[list[Comparison], int]:
     shared = [id for id in ours if id in theirs and ours[id].fingerprint == theirs[id].fingerprint]
     if not shared:
         raise DataError(f"{first} and {second} have no episode in common: run both on the same list (--episodes FILE)")
-    sets = dict.fromkeys(ours[id].set for id in shared)
-    found = [_compared(name, [(ours[id], theirs[id]) for id in shared if ours[id].set == name]) for name in sets]
+    sets: dict[str, list[_Both]] = {}
+    for id in shared:
+        sets.setdefault(ours[id].set, []).append((ours[id], theirs[id]))
+    resampled = {name: _resampled(pairs) for name, pairs in sets.items()}
+    found = [_comparison(name, sets[name], *each) for name, each in resampled.items()]
+    masks = [name for name, pairs in sets.items() if pairs[0][0].intersection is not None]
+    if len(masks) > 1:
+        values, samples = zip(*(resampled[name] for name in masks), strict=True)
+        pairs = [pair for name in masks for pair in sets[name]]
+        found.append(_comparison("mean of sets", pairs, np.mean(values, 0), np.mean(samples, 0)))
     return found, len(ours.keys() | theirs.keys()) - len(shared)
 
 
@@ -121,26 +132,37 @@ def _outcomes(folder: Path) -> dict[str, Outcome]:
     return {outcome.id: outcome for outcome in found if outcome.iou is not None}
 
 
-def _compared(name: str, pairs: list[tuple[Outcome, Outcome]]) -> Comparison:
-    each = np.array([[outcome.iou or 0.0 for outcome in pair] for pair in pairs])
-    weights = bootstrap_weights(len(pairs))
+def _resampled(pairs: Sequence[_Both]) -> tuple[np.ndarray, np.ndarray]:
+    """Both runs' values of a set, (2,), and bootstrap samples of their difference."""
     if pairs[0][0].intersection is None:
-        values = each.mean(0)
-        samples = bootstrap_mean(each[:, 1] - each[:, 0], weights=weights)
-    else:
-        keys = [(first.fold, first.cls) for first, _ in pairs]
-        rows = {key: row for row, key in enumerate(dict.fromkeys(keys))}
-        classes = np.array([rows[key] for key in keys])
-        tallies, mious = (Tally(rows), Tally(rows)), []
-        for side, tally in enumerate(tallies):
-            pixels = []
-            for key, pair in zip(keys, pairs, strict=True):
-                both, either = pair[side].intersection or (0, 0), pair[side].union or (0, 0)
-                tally.add(key, Counts(both, either))
-                pixels.append((both[1], either[1]))
-            intersection, union = np.array(pixels).T
-            mious.append(bootstrap_miou(classes, intersection, union, len(rows), weights=weights))
-        values, samples = np.array([tally.miou for tally in tallies]), mious[1] - mious[0]
+        each = _ious(pairs)
+        return each.mean(0), bootstrap_mean(each[:, 1] - each[:, 0])
+    folds: dict[int, list[_Both]] = {}
+    for pair in pairs:
+        folds.setdefault(pair[0].fold, []).append(pair)
+    values, samples = [], []
+    for fold, mine in folds.items():
+        classes = np.unique([first.cls for first, _ in mine], return_inverse=True)[1]
+        weights, mious = bootstrap_weights(len(mine), seed=fold + 1), []
+        for side in (0, 1):
+            both = np.array([(pair[side].intersection or (0, 0))[1] for pair in mine])
+            either = np.array([(pair[side].union or (0, 0))[1] for pair in mine])
+            values.append(class_iou(_summed(classes, both), _summed(classes, either)).mean())
+            mious.append(bootstrap_miou(classes, both, either, int(classes.max()) + 1, weights=weights))
+        samples.append(mious[1] - mious[0])
+    return np.reshape(values, (-1, 2)).mean(0), np.mean(samples, 0)
+
+
+def _summed(classes: np.ndarray, pixels: np.ndarray) -> np.ndarray:
+    return np.bincount(classes, pixels).astype(np.int64)
+
+
+def _ious(pairs: Sequence[_Both]) -> np.ndarray:
+    return np.array([[outcome.iou or 0.0 for outcome in pair] for pair in pairs])
+
+
+def _comparison(name: str, pairs: Sequence[_Both], values: np.ndarray, samples: np.ndarray) -> Comparison:
+    each = _ious(pairs)
     return Comparison(
         set=name,
         episodes=len(pairs),
