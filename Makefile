@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test test-long parity lint types format bench accuracy clean
+.PHONY: setup demo test test-long parity lint types format bench accuracy ablation clean
 
 setup: .venv/.installed
 
@@ -42,6 +42,15 @@ accuracy: setup        ## on the dev episodes: what bfloat16 costs, what a score
 	$(BIN)/python benchmarks/precision.py
 	$(BIN)/python benchmarks/score.py
 	$(BIN)/python benchmarks/edges.py --pictures benchmarks/results/edges
+
+EVALUATE := $(BIN)/insid3 evaluate episodes:$(or $(INSID3_SHARED),../shared)/dev --no-masks -o benchmarks/results/ablation
+ablation: setup        ## the paper's ablation on the dev episodes, seven minutes; tables in benchmarks/results/ablation/
+	$(EVALUATE)/aggregation --sweep aggregation=seed,cross,cross-intra --sweep tau=0.5,0.6,0.7,0.8
+	$(EVALUATE)/threshold --sweep aggregation=cross,cross-intra --sweep threshold=0.1,0.2,0.3,0.4
+	$(EVALUATE)/rank --sweep rank=0,10,30,60,120
+	$(EVALUATE)/kmeans --sweep kmeans=10,25,50,100
+	$(EVALUATE)/prototype --sweep method=prototype --sweep threshold=0.2,0.3,0.4,0.5,0.6
+	$(EVALUATE)/method --sweep method=insid3,nearest
 
 clean:
 	rm -rf .venv demo

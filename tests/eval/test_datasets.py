@@ -280,6 +280,14 @@ def test_check_counts_what_is_there(mini: Path) -> None:
         check("cocoa", mini)
 
 
+def test_the_docs_tell_what_check_looks_for() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "reproduce.md").read_text()
+    for dataset in DATASETS.values():
+        assert f"`{dataset.name}`" in text
+        for part in dataset.layout:
+            assert f"`{part.pattern}`" in text, part.pattern
+
+
 def test_reader_explains(own: Path) -> None:
     reader = Reader(own)
     with pytest.raises(ImageError, match="no such file"):
