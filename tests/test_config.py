@@ -10,6 +10,7 @@ GOOD = Config(518, 30, 0.7)
 
 def test_defaults_are_the_published_ones() -> None:
     assert (GOOD.threshold, GOOD.basis, GOOD.keep_seed) == (0.2, "black", False)
+    assert (GOOD.aggregation, GOOD.kmeans) == ("cross-intra", None)
 
 
 @pytest.mark.parametrize(
@@ -24,6 +25,9 @@ def test_defaults_are_the_published_ones() -> None:
         ({"tau": float("nan")}, "tau must be a number"),
         ({"threshold": True}, "threshold must be a number"),
         ({"basis": "white"}, "basis must be one of black, noise, got 'white'"),
+        ({"aggregation": "intra"}, "aggregation must be one of cross-intra, cross, seed, got 'intra'"),
+        ({"kmeans": 0}, "kmeans must be a whole number of 1 or more, got 0"),
+        ({"kmeans": 2.5}, "kmeans must be a whole number of 1 or more, got 2.5"),
         ({"keep_seed": 1}, "keep_seed must be True or False, got 1"),
         ({"treshold": 0.1}, "unknown setting 'treshold'; did you mean 'threshold'"),
         ({"colour": 1}, "unknown setting 'colour'. The settings are size, rank"),

@@ -10,10 +10,13 @@ import torch
 from PIL import Image
 
 from insid3 import INSID3, Concept, ConceptError, Config, ConfigError, ImageError, MaskError, Segmentation
+from insid3.annotations import from_labelme
 from insid3.images import Source
+from insid3.stages.refine import resized
 from stubs import ColourEncoder, box_mask, colour_model, scene
 
 BOX = (16, 16, 48, 48)
+DRAWN = Path(__file__).parent.parent / "examples" / "cheetah1.json"
 
 
 def iou(a: np.ndarray, b: np.ndarray) -> float:
@@ -28,6 +31,11 @@ def model() -> INSID3:
 @pytest.fixture
 def red(model: INSID3) -> Concept:
     return model.concept(scene(BOX), box_mask(*BOX), name="red")
+
+
+@pytest.fixture(scope="module")
+def cheetah(model280: INSID3, pictures: dict[str, Path]) -> Concept:
+    return model280.concept(*from_labelme(DRAWN, picture=pictures["cheetah1"]), name="cheetah")
 
 
 def test_finds_the_box_elsewhere(model: INSID3, red: Concept) -> None:
@@ -285,15 +293,10 @@ def test_matching_has_its_own_size_and_rank() -> None:
     assert list(model.derived._references[plain]) == [("black", 1)]
 
 
-def test_real_pictures(model280: INSID3, pictures: dict[str, Path]) -> None:
+def test_real_pictures(model280: INSID3, pictures: dict[str, Path], cheetah: Concept) -> None:
     """The demo's job at 280 px: both other cheetahs are found, by centre and by extent."""
-    from insid3.annotations import from_labelme
-
-    polygon = Path(__file__).parent.parent / "examples" / "cheetah1.json"
-    _, mask = from_labelme(polygon, picture=pictures["cheetah1"])
-    cheetah = model280.concept(pictures["cheetah1"], mask, name="cheetah")
     own = model280.segment(pictures["cheetah1"], cheetah)
-    assert iou(own.mask, mask) > 0.85
+    assert iou(own.mask, cheetah.masks[0]) > 0.85
     runner = model280.segment(pictures["cheetah"], cheetah)  # 502 x 343, small in the middle
     assert runner.mask[140:210, 180:330].mean() > 0.5
     assert runner.mask[:80].mean() < 0.02
@@ -301,6 +304,81 @@ def test_real_pictures(model280: INSID3, pictures: dict[str, Path]) -> None:
     cub = model280.segment(pictures["cheetah2"], cheetah)
     assert cub.mask[250:700, 150:650].mean() > 0.9
     assert 0 < runner.score < 1
+
+
+@pytest.mark.parametrize("name", ["cheetah", "cheetah2", "lion"])
+def test_less_to_join_by_marks_more(model280: INSID3, pictures: dict[str, Path], cheetah: Concept, name: str) -> None:
+    """Intra is at most 1, so what it multiplies only falls."""
+    target = model280.encode(pictures[name])
+    alone, both, cross = (
+        INSID3(model280.encoder, model280.config.but(aggregation=aggregation)).segment(target, cheetah)
+        for aggregation in ("seed", "cross-intra", "cross")
+    )
+    assert alone.seed == both.seed == cross.seed
+    assert alone.mask.any()
+    assert (alone.mask <= both.mask).all()
+    assert (both.mask <= cross.mask).all()
+    assert np.array_equal(both.mask, model280.segment(target, cheetah).mask)
+
+
+@pytest.mark.parametrize("threshold", [-1.0, 0.2, 3.0])
+def test_seed_alone_is_its_cluster(
+    model280: INSID3, pictures: dict[str, Path], cheetah: Concept, threshold: float
+) -> None:
+    model = INSID3(model280.encoder, model280.config.but(aggregation="seed", threshold=threshold))
+    found = model.segment(pictures["cheetah"], cheetah)
+    square = resized(torch.from_numpy(found.clusters == found.seed).float(), (280, 280)) > 0.5
+    assert np.array_equal(found.mask, resized(square.float(), found.mask.shape).numpy() > 0.5)
+
+
+@pytest.mark.parametrize("k", [1, 5, 40, 1000])
+def test_kmeans_in_the_place_of_linkage(model280: INSID3, pictures: dict[str, Path], cheetah: Concept, k: int) -> None:
+    target = model280.encode(pictures["cheetah"])
+    linked = model280.segment(target, cheetah).clusters
+    model, other = (INSID3(model280.encoder, model280.config.but(kmeans=k, tau=tau)) for tau in (0.7, 0.1))
+    found = model.segment(target, cheetah)
+    assert len(np.unique(found.clusters)) == min(k, 400)
+    assert np.array_equal(found.clusters, other.segment(target, cheetah).clusters)
+    assert np.array_equal(model280.segment(target, cheetah).clusters, linked)
+
+
+def test_tiles_have_their_own_kmeans(pictures: dict[str, Path]) -> None:
+    model = colour_model(tile=32, kmeans=2)
+    found = model.segment(scene((0, 0, 32, 32)), model.concept(scene(BOX), box_mask(*BOX)))
+    assert found.mask.any()
+    assert len(np.unique(found.clusters)) <= 2 * len(model.encode(scene(BOX)).frame.windows)
+
+
+def test_evidence_is_what_segment_begins_with(model: INSID3, red: Concept) -> None:
+    target = model.encode(scene((0, 32, 32, 64)))
+    found, result = model.evidence(target, red), model.segment(target, red)
+    assert found.target is target
+    assert found.shots == 1
+    assert np.array_equal(found.forward.view(8, 8).numpy(), result.similarity)
+    inside = torch.zeros(8, 8, dtype=torch.bool)
+    inside[:4, 4:] = True
+    assert found.candidate.view(8, 8).equal(inside)
+    assert found.votes.view(8, 8).equal(inside.long())
+
+
+def test_marked_cuts_at_zero_and_says_why_nothing_is_left(model: INSID3, red: Concept) -> None:
+    found = model.evidence(scene((0, 32, 32, 64)), red)
+    result = model.marked(found, found.candidate.float() - 0.5, "nothing")
+    assert iou(result.mask, box_mask(0, 32, 32, 64)) > 0.9
+    assert (result.reason, result.seed) == (None, None)
+    assert result.score > 0
+    empty = model.marked(found, torch.zeros(64), "nothing is above 0")
+    assert not empty.mask.any()
+    assert (empty.reason, empty.score) == ("nothing is above 0", 0)
+
+
+def test_evidence_refuses_what_others_made(model: INSID3, red: Concept) -> None:
+    with pytest.raises(ConceptError, match="was made at size 64"):
+        model.evidence(scene(BOX), colour_model(size=64).concept(scene(BOX), box_mask(*BOX)))
+    with pytest.raises(ConceptError, match="has no masks"):
+        model.evidence(scene(BOX), model.concept(scene(BOX)))
+    with pytest.raises(ConfigError, match="was encoded with another size, fit or tile"):
+        model.evidence(colour_model(size=64).encode(scene(BOX)), red)
 
 
 def test_match_finds_itself(model280: INSID3, pictures: dict[str, Path]) -> None:

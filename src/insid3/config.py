@@ -29,7 +29,7 @@ class Config:
         threshold: alpha, clusters whose score is above this belong to the mask (paper 3.4).
         basis: picture that shows the positional subspace: "black" (published code) or "noise" (paper).
         aggregation: what makes clusters join the seed: "cross-intra" (published), or for ablations only "cross"
-            similarity, or nothing ("seed": its cluster is the mask).
+            similarity, or nothing ("seed": its cluster is the mask, whatever the threshold).
         kmeans: for ablations, k of k-means in the place of average linkage; `tau` has no effect then.
         keep_seed: the seed cluster always stays in the mask (paper); the published code may drop it.
         fit: how a picture becomes a square: "stretch" ignores its aspect ratio (published), "pad" keeps it.

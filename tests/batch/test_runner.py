@@ -128,7 +128,8 @@ def test_settings_that_an_older_version_did_not_have_had_their_defaults(
     list(run(model, red, photos))
     settings = photos.parent / "out" / "run.json"
     older = json.loads(settings.read_text())
-    del older["config"]["refine"], older["config"]["crf_size"]
+    for name in ("refine", "crf_size", "aggregation", "kmeans"):
+        del older["config"][name]
     settings.write_text(json.dumps(older))
     assert [target.name for target in run(model, red, photos).todo] == ["broken"]
     settings.write_text(json.dumps(older))

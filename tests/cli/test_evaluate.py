@@ -88,6 +88,8 @@ def test_paper_protocol(invoke: Invoke, mini: Path) -> None:
     assert invoke(*options, "-o", "sizes", "--sweep", "size=64,128").exit_code == 0
     sizes = [json.loads(Path(f"sizes/size={size}/run.json").read_text())["config"]["crf_size"] for size in (64, 128)]
     assert sizes == [64, 128]
+    result = invoke(*options, "-o", "other", "--sweep", "solver=mean-field,frank-wolfe")
+    assert "--protocol paper sets the refinement itself: leave out --solver" in str(result.exception)
     result = invoke(*options, "-o", "other", "--refine", "guided")
     assert "--protocol paper sets the refinement itself: leave out --refine" in str(result.exception)
 
@@ -128,6 +130,7 @@ def test_check(invoke: Invoke, mini: Path) -> None:
         (["coco", "-o", "out", "--fold", "x", "--data-root", "."], "--fold must be 'all' or a number, got 'x'"),
         (["cocoa", "-o", "out"], "unknown data set 'cocoa'"),
         (["--episodes", "x.json", "-o", "out"], "x.json: No such file"),
+        (["--episodes", "x.json", "-o", "out", "--fold", "1"], "leave out --fold, --shots and --seed"),
         (["--check"], "--check needs the folder"),
         (["episodes:nowhere", "-o", "out"], "nowhere/episodes.json: No such file"),
         (["folder:nowhere", "-o", "out"], "no pictures in nowhere/images"),

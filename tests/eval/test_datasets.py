@@ -17,7 +17,7 @@ from insid3.eval.datasets.base import Draw
 from insid3.eval.datasets.folders import draw_isaid
 from insid3.eval.datasets.objects import COCO_CLASSES, draw_coco
 from insid3.eval.episodes import Episode, Pair, View
-from insid3.eval.reader import Reader
+from insid3.eval.reader import Reader, Readers
 from stubs import box_mask, scene
 
 VOC = (
@@ -62,7 +62,7 @@ def test_episodes_are_the_published_ones(
     lists = [expected for expected in golden if expected["dataset"] == dataset]
     assert lists
     for expected in lists:
-        found = draw([dataset], mini, fold=expected["fold"], shots=expected["shots"])[0]
+        found = draw([dataset], Readers(mini), fold=expected["fold"], shots=expected["shots"])[0]
         assert found.length == len(found.episodes) == expected["length"]
         assert dataset == "spair" or list(found.classes) == [str(each) for each in expected["class_ids"]]
         for episode, theirs in zip(found.episodes, expected["episodes"], strict=False):
@@ -148,26 +148,26 @@ def test_official_isaid_splits(shared: Path, tmp_path: Path) -> None:
 
 
 def test_the_limit_does_not_change_what_is_drawn(mini: Path) -> None:
-    whole, first = draw(["coco"], mini, fold=2)[0], draw(["coco"], mini, fold=2, limit=7)[0]
+    whole, first = draw(["coco"], Readers(mini), fold=2)[0], draw(["coco"], Readers(mini), fold=2, limit=7)[0]
     assert first.episodes == whole.episodes[:7]
     assert first.length == whole.length == 1000
-    assert draw(["coco"], mini, fold=2, seed=1, limit=7)[0].episodes != first.episodes
+    assert draw(["coco"], Readers(mini), fold=2, seed=1, limit=7)[0].episodes != first.episodes
 
 
 def test_all_folds_by_default_and_every_class_as_one(mini: Path) -> None:
-    assert [each.fold for each in draw(["coco", "isic", "isaid"], mini, limit=1)] == [0, 1, 2, 3, 0, 0, 1, 2]
-    assert len(draw(["coco"], mini, fold=-1, limit=1)[0].classes) == len(COCO_CLASSES) == 80
+    assert [each.fold for each in draw(["coco", "isic", "isaid"], Readers(mini), limit=1)] == [0, 1, 2, 3, 0, 0, 1, 2]
+    assert len(draw(["coco"], Readers(mini), fold=-1, limit=1)[0].classes) == len(COCO_CLASSES) == 80
     with pytest.raises(ConfigError, match="lvis has the folds 0 to 9, got -1"):
-        draw(["lvis"], mini, fold=-1)
+        draw(["lvis"], Readers(mini), fold=-1)
     with pytest.raises(ConfigError, match="coco has the folds -1 to 3, got 4"):
-        draw(["coco"], mini, fold=4)
+        draw(["coco"], Readers(mini), fold=4)
 
 
 def test_names_shots_and_roots_are_checked(mini: Path) -> None:
     with pytest.raises(ConfigError, match="unknown data set 'cocoa': lvis, coco"):
-        draw(["cocoa"], mini)
+        draw(["cocoa"])
     with pytest.raises(ConfigError, match="shots must be 1 or more, got 0"):
-        draw(["coco"], mini, shots=0)
+        draw(["coco"], Readers(mini), shots=0)
     with pytest.raises(DataError, match="coco needs the folder that holds the data sets: --data-root"):
         draw(["coco"])
 
@@ -189,18 +189,18 @@ def test_names_shots_and_roots_are_checked(mini: Path) -> None:
 )
 def test_a_missing_data_set_is_named(dataset: str, file: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=file):
-        draw([dataset], tmp_path)
+        draw([dataset], Readers(tmp_path))
 
 
 def test_annotations_of_another_layout_are_named(mini: Path, tmp_path: Path) -> None:
     shutil.copytree(mini / "COCO2014" / "splits", tmp_path / "COCO2014" / "splits")
     shutil.copy(tmp_path / "COCO2014/splits/val/fold1.pkl", tmp_path / "COCO2014/splits/val/fold0.pkl")
     with pytest.raises(DataError, match=r"fold0.pkl lists no pictures of class 0"):
-        draw(["coco"], tmp_path)
+        draw(["coco"], Readers(tmp_path))
     (tmp_path / "iSAID/splits/val").mkdir(parents=True)
     (tmp_path / "iSAID/splits/val/fold0.txt").write_text("P0001__x\n")
     with pytest.raises(DataError, match="expected lines like"):
-        draw(["isaid"], tmp_path)
+        draw(["isaid"], Readers(tmp_path))
 
 
 def test_a_class_of_one_picture_is_refused(tmp_path: Path) -> None:
@@ -249,7 +249,7 @@ def test_two_sets_of_one_name_are_refused(own: Path, mini: Path) -> None:
     text = (own / "episodes.json").read_text().replace("warm", "isic")
     (own / "episodes.json").write_text(text)
     with pytest.raises(DataError, match="both have a set 'isic': run them separately"):
-        draw(["isic", f"episodes:{own}"], mini)
+        draw(["isic", f"episodes:{own}"], Readers(mini))
 
 
 def test_a_folder_of_classes(own: Path) -> None:

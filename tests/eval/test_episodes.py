@@ -8,10 +8,11 @@ import pytest
 from insid3.errors import DataError
 from insid3.eval.datasets import DATASETS, draw
 from insid3.eval.episodes import digest_of, files_of, load, save
+from insid3.eval.reader import Readers
 
 
 def test_saved_lists_come_back_equal(mini: Path, own: Path, tmp_path: Path) -> None:
-    lists = draw([*DATASETS, f"episodes:{own}"], mini, limit=3)
+    lists = draw([*DATASETS, f"episodes:{own}"], Readers(mini), limit=3)
     save(lists, tmp_path / "episodes.json")
     found = load(tmp_path / "episodes.json")
     assert found == lists
@@ -31,7 +32,7 @@ def test_the_hash_tells_what_is_run_and_not_what_it_is_called(own: Path) -> None
 
 
 def test_every_file_of_the_miniature_sets_is_there(mini: Path) -> None:
-    for each in draw([*DATASETS], mini, limit=20):
+    for each in draw([*DATASETS], Readers(mini), limit=20):
         for episode in each.episodes:
             files = files_of(episode)
             assert len(files) >= 2

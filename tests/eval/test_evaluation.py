@@ -15,11 +15,12 @@ from insid3.batch.writers import write_mask
 from insid3.errors import ConfigError, DataError, OutputError
 from insid3.eval import run as running
 from insid3.eval.datasets import draw
-from insid3.eval.episodes import Episode, EpisodeList, Pair, View
+from insid3.eval.episodes import Episode, EpisodeList, Pair, View, load
 from insid3.eval.outputs import write_outputs
 from insid3.eval.predict import FolderPredictor, Material, ModelPredictor
 from insid3.eval.reader import Reader
 from insid3.eval.run import Evaluation, Outcome
+from insid3.images import picture_size
 from stubs import box_mask, colour_model, scene
 
 
@@ -291,3 +292,50 @@ def test_a_full_disk_keeps_what_is_done(own: Path, tmp_path: Path, monkeypatch: 
     assert len((tmp_path / "out/results.jsonl").read_text().splitlines()) == 2
     monkeypatch.setattr(running, "write_mask", write)
     assert len(evaluated(lists, tmp_path / "out")) == 6
+
+
+def test_a_set_of_which_nothing_could_be_run_has_no_numbers(own: Path, tmp_path: Path) -> None:
+    for path in (own / "images").glob("red_*"):
+        path.write_text("hello")
+    outcomes = evaluated(draw([f"episodes:{own}"]), tmp_path / "out")
+    assert sum(outcome.error is None for outcome in outcomes.values()) == 3
+    text = (tmp_path / "out/results.json").read_text()
+    results = json.loads(text, parse_constant=pytest.fail)  # NaN is not JSON
+    assert results["sets"]["warm"]["miou"] is None
+    assert results["miou"] == results["sets"]["cold"]["miou"]
+    assert "| **warm** | 0 |  |  |  |  |" in (tmp_path / "out/report.md").read_text()
+
+
+def test_pictures_that_keep_their_aspect_ratio(own: Path, tmp_path: Path) -> None:
+    for path in (*(own / "images").iterdir(), *(own / "masks").iterdir()):
+        with Image.open(path) as image:
+            image.crop((0, 0, 64, 48)).save(path)
+    outcome = evaluated(draw([f"episodes:{own}"]), tmp_path / "out", colour_model(fit="pad"))["red2"]
+    assert picture_size(tmp_path / "out/masks/red2.png") == (24, 32)
+    assert outcome.iou
+    assert outcome.iou > 80
+
+
+def test_episodes_of_another_folder_are_others(own: Path, tmp_path: Path) -> None:
+    evaluated(draw([f"episodes:{own}"]), tmp_path / "out")
+    own.rename(tmp_path / "moved")
+    lists = draw([f"episodes:{tmp_path / 'moved'}"])
+    with pytest.raises(OutputError, match=r"holds results of 'warm' from .*own, not .*moved: use another"):
+        evaluated(lists, tmp_path / "out")
+    evaluated(lists, tmp_path / "out", overwrite=True)
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_users_own_list_is_never_replaced(own: Path, overwrite: bool) -> None:
+    before = (own / "episodes.json").read_bytes()
+    with pytest.raises(OutputError, match=r"episodes.json is not from insid3 evaluate: use another output folder"):
+        evaluated(draw([f"episodes:{own}"]), own, overwrite=overwrite)
+    assert (own / "episodes.json").read_bytes() == before
+
+
+def test_a_list_whose_classes_are_incomplete_is_refused(own: Path, tmp_path: Path) -> None:
+    evaluated(draw([f"episodes:{own}"]), tmp_path / "out")
+    text = (tmp_path / "out/episodes.json").read_text().replace('"classes": {"red": "red"}', '"classes": {}')
+    (tmp_path / "list.json").write_text(text)
+    with pytest.raises(DataError, match=r"warm, fold 0, 1 shot has episodes of classes that it does not list: {'red'}"):
+        load(tmp_path / "list.json")

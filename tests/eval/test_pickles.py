@@ -11,6 +11,7 @@ import pytest
 from insid3.errors import DataError
 from insid3.eval.datasets import draw
 from insid3.eval.pickles import load_array, load_pickle
+from insid3.eval.reader import Readers
 
 
 class Hostile:
@@ -98,5 +99,5 @@ def test_a_hostile_split_stops_the_evaluation(mini: Path, tmp_path: Path) -> Non
         data = {0: [Hostile(tmp_path / "ran")]}
         (tmp_path / f"COCO2014/splits/val/fold{fold}.pkl").write_bytes(pickle.dumps(data))
     with pytest.raises(DataError, match=r"asks for posix.system"):
-        draw(["coco"], tmp_path)
+        draw(["coco"], Readers(tmp_path))
     assert not (tmp_path / "ran").exists()

@@ -15,7 +15,7 @@ from insid3.eval.datasets import draw
 from insid3.eval.episodes import Episode, EpisodeList, Pair, View
 from insid3.eval.export import export
 from insid3.eval.predict import ModelPredictor
-from insid3.eval.reader import Reader
+from insid3.eval.reader import Reader, Readers
 from insid3.eval.results import results
 from insid3.eval.run import Evaluation, Outcome, Running
 from stubs import colour_model
@@ -304,8 +304,8 @@ def test_grids_that_are_none(sweeps: list[str], message: str) -> None:
 def test_exported_episodes_give_the_same_numbers(own: Path, mini: Path, tmp_path: Path) -> None:
     """Crops, ignored pixels and folds included."""
     names = ["isaid", "pascal_part", "paco_part", "coco"]
-    lists = draw(names, mini, limit=3)
-    count = export(lists, [Reader(mini)] * len(lists), tmp_path / "export")
+    lists = draw(names, Readers(mini), limit=3)
+    count = export(lists, Readers(mini), tmp_path / "export")
     assert count == sum(len(each.episodes) for each in lists) == 3 * (3 + 4 + 4 + 4)
     again = draw([f"episodes:{tmp_path / 'export'}"])
     assert [each.set for each in again][:4] == ["isaid_fold0", "isaid_fold1", "isaid_fold2", "pascal_part_fold0"]
@@ -322,7 +322,7 @@ def test_exported_episodes_give_the_same_numbers(own: Path, mini: Path, tmp_path
             if a.ignore and b.ignore:
                 assert np.array_equal(ours.mask(a.target, a.ignore), theirs.mask(b.target, b.ignore))
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "export").rglob("*.png")}
-    export(lists, [Reader(mini)] * len(lists), tmp_path / "export")
+    export(lists, Readers(mini), tmp_path / "export")
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "export").rglob("*.png")} == before
     with pytest.raises(DataError, match="spair has points: leave it out"):
-        export(draw(["spair"], mini), [Reader(mini)], tmp_path / "other")
+        export(draw(["spair"], Readers(mini)), Readers(mini), tmp_path / "other")

@@ -10,6 +10,9 @@ import oracles
 from insid3.stages.aggregate import cluster_scores, margins
 
 LABELS = torch.tensor([0, 0, 1, 1, 1, 1, 2])
+MEANS = torch.tensor([[1, 0], [0.5, 0.75**0.5], [0, 1]])
+FORWARD = torch.tensor([0.4, 0.6, 0.1, 0.3, 0.5, 0.7, -0.2])
+CANDIDATES = torch.tensor([1, 0, 0, 0, 0, 1, 0]).bool()
 
 
 @pytest.mark.parametrize(
@@ -21,10 +24,21 @@ LABELS = torch.tensor([0, 0, 1, 1, 1, 1, 2])
     ],
 )
 def test_scores_by_hand(seed: int, expected: list[float]) -> None:
-    means = torch.tensor([[1, 0], [0.5, 0.75**0.5], [0, 1]])
-    forward = torch.tensor([0.4, 0.6, 0.1, 0.3, 0.5, 0.7, -0.2])
-    candidates = torch.tensor([1, 0, 0, 0, 0, 1, 0]).bool()
-    assert cluster_scores(means, forward, LABELS, candidates, seed).tolist() == pytest.approx(expected)
+    assert cluster_scores(MEANS, FORWARD, LABELS, CANDIDATES, seed).tolist() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("seed", "expected"), [(0, [0.5, 0.1, 0]), (1, [0.25, 0.4, 0]), (2, [0.25, 0.1, -0.2])])
+def test_scores_without_intra_by_hand(seed: int, expected: list[float]) -> None:
+    scores = cluster_scores(MEANS, FORWARD, LABELS, CANDIDATES, seed, "cross")
+    assert scores.tolist() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("threshold", [-2.0, 0.0, 0.2, 1.0, 5.0])
+@pytest.mark.parametrize("seed", range(3))
+def test_the_seed_alone_whatever_the_threshold(seed: int, threshold: float) -> None:
+    scores = cluster_scores(MEANS, FORWARD, LABELS, CANDIDATES, seed, "seed")
+    expected = [1 if k == seed else -1 for k in range(3)]
+    assert margins(scores, seed, threshold, False).tolist() == expected
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,12 @@ def unit(n: int, c: int, seed: int) -> torch.Tensor:
     return torch.nn.functional.normalize(torch.randn(n, c, generator=torch.Generator().manual_seed(seed)), dim=-1)
 
 
+def objective(tokens: torch.Tensor, labels: torch.Tensor) -> float:
+    """Mean similarity of tokens to the normalised mean of their cluster: the mean length of the clusters' sums."""
+    sums = torch.zeros(len(tokens), tokens.shape[1]).index_add_(0, labels, tokens)
+    return float(sums.norm(dim=1).sum() / len(tokens))
+
+
 def test_by_hand() -> None:
     degrees = torch.tensor([0.0, 90, 5, 85, 180, 2])
     tokens = torch.stack([degrees.deg2rad().cos(), degrees.deg2rad().sin()], -1)
@@ -24,6 +30,10 @@ def test_by_hand() -> None:
 
 def test_equal_tokens_are_one_cluster() -> None:
     assert kmeans(unit(1, 4, 0).expand(9, 4), 5).tolist() == [0] * 9
+
+
+def test_as_many_clusters_as_patches_leave_every_patch_alone() -> None:
+    assert kmeans(unit(1, 4, 0).expand(9, 4), 9).tolist() == list(range(9))
 
 
 @given(st.integers(0, 2**32), st.integers(1, 60), st.integers(1, 12))
@@ -40,6 +50,12 @@ def test_every_patch_is_with_the_most_similar_mean(seed: int, n: int, k: int) ->
         labels.tolist().index(label) for label in range(count)
     )
     assert labels.equal(kmeans(tokens, k))
+
+
+@given(st.integers(0, 2**32), st.integers(2, 12))
+def test_the_mean_similarity_to_the_centres_never_falls(seed: int, k: int) -> None:
+    tokens = unit(60, 6, seed)
+    assert np.diff([objective(tokens, kmeans(tokens, k, seed, rounds)) for rounds in range(1, 12)]).min() >= -1e-6
 
 
 @pytest.mark.parametrize("seed", range(3))

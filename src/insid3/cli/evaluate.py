@@ -7,6 +7,7 @@ import typer
 
 from insid3.cli import app
 from insid3.cli.options import Model, check_writable, with_model
+from insid3.config import Config
 from insid3.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -118,6 +119,7 @@ def evaluate(
 
     from insid3.eval import datasets as sets
     from insid3.eval import episodes as lists_of
+    from insid3.eval.reader import Readers
 
     console = Console(stderr=True)
     if check:
@@ -131,10 +133,13 @@ def evaluate(
     for folder in (output, export_episodes, episodes_out and episodes_out.parent):
         if folder is not None:
             check_writable(folder)
+    readers = Readers(data_root, model.given("max_pixels") or Config.max_pixels)
     if episodes is not None:
+        if fold != "all" or shots is not None or seed:
+            raise ConfigError("--episodes holds drawn episodes: leave out --fold, --shots and --seed")
         lists = sets.checked([each.first(limit) for each in lists_of.load(episodes)])
     else:
-        lists = sets.draw(datasets or [], data_root, fold=_fold(fold), shots=shots, seed=seed, limit=limit)
+        lists = sets.draw(datasets or [], readers, fold=_fold(fold), shots=shots, seed=seed, limit=limit)
     count = sum(len(each.episodes) for each in lists)
     if not model.quiet:
         console.print(f"{count} episodes in {len(lists)} lists, hash {lists_of.digest_of(lists)}", highlight=False)
@@ -142,9 +147,7 @@ def evaluate(
         lists_of.save(lists, episodes_out)
     if export_episodes is not None:
         from insid3.eval.export import export
-        from insid3.eval.reader import Reader
 
-        readers = [Reader(each.below(data_root), upright=each.root is not None) for each in lists]
         export(lists, readers, export_episodes)
     if output is None:
         return
@@ -162,7 +165,7 @@ def evaluate(
         predictors: dict[str, Predictor] = {".": FolderPredictor(predictions, score_at)}
     else:
         predictors = _predictors(model, method, protocol, score_at, sweep or [], keep_features, lists)
-    with Evaluation(predictors, lists, output, data_root, masks=masks, overwrite=overwrite) as evaluation:
+    with Evaluation(predictors, lists, output, readers, masks=masks, overwrite=overwrite) as evaluation:
         _progress(evaluation, console, quiet=model.quiet, verbose=model.verbose)
         found = write_outputs(evaluation, limit)
     if not model.quiet:
@@ -224,8 +227,10 @@ def _predictors(
     from insid3.pipeline import INSID3
 
     variants = grid(sweep) if sweep else {".": {}}
-    if protocol == "paper" and (given := [n for n in ("refine", "solver", "crf_size") if model.given(n) is not None]):
-        flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+    swept = {name for changes in variants.values() for name in changes}
+    own = [name for name in ("refine", "solver", "crf_size") if model.given(name) is not None or name in swept]
+    if protocol == "paper" and own:
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in own)
         raise ConfigError(f"--protocol paper sets the refinement itself: leave out {flags}")
     methods = {settings.get("method", method) for settings in variants.values()}
     if methods != {"insid3"} and any(each.has_points for each in lists):
@@ -286,11 +291,11 @@ def _tell(found: dict[str, dict[str, Any]], output: Path) -> None:
         if len(found) > 1:
             typer.echo(name)
         for title, its in numbers["sets"].items():
-            if "miou" in its:
+            if its.get("miou") is not None:
                 typer.echo(
                     f"{title:12} mIoU {its['miou']:5.1f}   FB-IoU {its['fb_iou']:5.1f}   {its['episodes']} episodes"
                 )
-            elif its["pck"]:
+            elif its.get("pck"):
                 values = "  ".join(f"{alpha}: {value:.1f}" for alpha, value in its["pck"].items())
                 typer.echo(f"{title:12} PCK  {values}   {its['episodes']} pairs")
         if numbers["miou"] is not None:

@@ -104,12 +104,6 @@ class EpisodeList:
     def first(self, count: int | None) -> "EpisodeList":
         return self if count is None else replace(self, episodes=self.episodes[:count])
 
-    def below(self, data_root: Path | None) -> Path:
-        """The folder that paths are relative to."""
-        if self.root is None and data_root is None:
-            raise DataError(f"{self.dataset} needs the folder that holds the data sets: --data-root DIR")
-        return Path(self.root) if self.root is not None else Path(data_root or "")
-
 
 def digest_of(lists: Sequence[EpisodeList]) -> str:
     """16 hex digits that tell whether two evaluations run the same episodes."""
@@ -145,10 +139,14 @@ def load(path: Path) -> list[EpisodeList]:
         data = json.loads(path.read_text("utf-8"))
         if data["format"] != _FORMAT or data["version"] != _VERSION:
             raise DataError(f"{path} is not a list of episodes that this insid3 reads: draw it again (--episodes-out)")
-        return [EpisodeList(**{**each, "episodes": tuple(map(_episode, each["episodes"]))}) for each in data["lists"]]
+        lists = [EpisodeList(**{**each, "episodes": tuple(map(_episode, each["episodes"]))}) for each in data["lists"]]
+        for each in lists:
+            if unknown := {episode.cls for episode in each.episodes} - each.classes.keys():
+                raise DataError(f"{path}: {each.name} has episodes of classes that it does not list: {unknown}")
+        return lists
     except OSError as error:
         raise DataError(f"{path}: {error.strerror or error}") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         if isinstance(error, DataError):
             raise
         raise DataError(f"{path} is not a list of episodes ({error!r:.120}): draw it again (--episodes-out)") from error

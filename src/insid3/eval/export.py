@@ -13,11 +13,11 @@ from PIL import ExifTags, Image
 from insid3.batch.writers import write_mask
 from insid3.errors import DataError
 from insid3.eval.episodes import Episode, EpisodeList, Recipe, View
-from insid3.eval.reader import Reader
+from insid3.eval.reader import Reader, Readers
 from insid3.storage import write_atomically, write_text, writing
 
 
-def export(lists: Sequence[EpisodeList], readers: Sequence[Reader], folder: Path) -> int:
+def export(lists: Sequence[EpisodeList], readers: Readers, folder: Path) -> int:
     """Write pictures, masks and episodes.json; folds of one set become sets of their own. Returns the episodes.
 
     Pictures that are shown whole are copied, cut ones are PNGs. A second run writes only what is missing.
@@ -30,7 +30,8 @@ def export(lists: Sequence[EpisodeList], readers: Sequence[Reader], folder: Path
     if any(each.has_points for each in lists):
         raise DataError("--export-episodes writes masks, spair has points: leave it out")
     entries = []
-    for each, reader in zip(lists, readers, strict=True):
+    for each in lists:
+        reader = readers(each.root, each.dataset)
         folds = {other.fold for other in lists if other.set == each.set}
         name = each.set if len(folds) == 1 else f"{each.set}_fold{each.fold}"
         for episode in each.episodes:

@@ -16,11 +16,11 @@ def write_outputs(evaluation: Evaluation, limit: int | None = None) -> dict[str,
         OutputError: the folder cannot be written to.
     """
     found = {}
-    readers = [evaluation.reader(each) for each in evaluation.lists]
     for name, record in evaluation.records.items():
         numbers = results(evaluation.lists, record.outcomes, record.predictor.settings, limit)
         write_text(record.folder / "results.json", json.dumps(numbers, indent=1, ensure_ascii=False))
-        figures = report.Illustrator(record.folder, record.outcomes).figures(evaluation.lists, numbers, readers)
+        illustrator = report.Illustrator(record.folder, record.outcomes)
+        figures = illustrator.figures(evaluation.lists, numbers, evaluation.readers)
         report.write_report(record.folder, "report", report.text_of(numbers, figures=figures))
         found[name] = numbers
     if len(found) > 1:

@@ -67,6 +67,29 @@ class Reader:
             raise DataError(f"{path} is not JSON ({error}): copy it again") from error
 
 
+class Readers:
+    """A reader for the published data sets, and one for each folder of a user's own; none reads a file twice.
+
+    Args:
+        data_root: folder that holds the published data sets.
+        max_pixels: larger pictures are refused.
+    """
+
+    def __init__(self, data_root: Path | None = None, max_pixels: int = MAX_PIXELS) -> None:
+        self._data_root, self._max_pixels = data_root, max_pixels
+        self._kept: dict[str | None, Reader] = {}
+
+    def __call__(self, root: str | None, what: str = "this") -> Reader:
+        """For an `EpisodeList.root`; DataError: there is no data root."""
+        if root is None and self._data_root is None:
+            raise DataError(f"{what} needs the folder that holds the data sets: --data-root DIR")
+        if root not in self._kept:
+            folder = Path(root) if root is not None else self._data_root
+            assert folder is not None
+            self._kept[root] = Reader(folder, upright=root is not None, max_pixels=self._max_pixels)
+        return self._kept[root]
+
+
 def _cut(pixels: np.ndarray, view: View) -> np.ndarray:
     if view.box is None:
         return pixels

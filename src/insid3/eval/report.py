@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from insid3.eval.datasets import DATASETS
 from insid3.eval.episodes import Episode, EpisodeList, Pair
 from insid3.eval.metrics import ALPHAS
 from insid3.eval.predict import Material
-from insid3.eval.reader import Reader
+from insid3.eval.reader import Reader, Readers
 from insid3.eval.run import Outcome
 from insid3.images import nearest, read_values
 from insid3.storage import write_atomically, write_text, writing
@@ -39,14 +40,8 @@ def check_installed() -> None:
     Raises:
         MissingExtraError: a package of the extra is missing.
     """
-    try:
-        import markdown_it
-        import matplotlib
-        import pycocotools  # noqa: F401
-    except ImportError as error:
-        raise MissingExtraError("evaluate", "evaluate") from error
-    assert markdown_it
-    assert matplotlib
+    if not all(find_spec(package) for package in ("markdown_it", "matplotlib", "pycocotools")):
+        raise MissingExtraError("evaluate", "evaluate")
 
 
 def title(name: str, found: Mapping[str, Any]) -> str:
@@ -96,7 +91,8 @@ def write_report(folder: Path, name: str, markdown: str) -> None:
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     """A table in Markdown, numbers to the right."""
-    cells = [f"| {' | '.join(row)} |" for row in (head, ["---"] + ["---:"] * (len(head) - 1), *rows)]
+    rows = [head, ["---"] + ["---:"] * (len(head) - 1), *rows]
+    cells = ["| " + " | ".join(cell.replace("|", "&#124;") for cell in row) + " |" for row in rows]
     return [*cells, ""]
 
 
@@ -143,6 +139,8 @@ def _mask_table(masks: Mapping[str, Any], mean: float | None, beside: bool) -> l
 
 def _mask_cells(found: Mapping[str, Any], figure: float | None, beside: bool) -> list[str]:
     low_high = found["interval"]
+    if found["miou"] is None:
+        return [str(found["episodes"]), "", "", *[""] * (2 * beside), "", ""]
     return [
         str(found["episodes"]),
         f"{found['miou']:.1f}",
@@ -192,6 +190,7 @@ def _notes(results: Mapping[str, Any], masks: Mapping[str, Any], beside: bool) -
             sum(not c["episodes"] for f in found["folds"].values() for c in f["classes"].values()),
         )
         for name, found in masks.items()
+        if found["miou"] is not None
     }
     unseen = [f"{name}: {count}, without them {value:.1f}" for name, (value, count) in missing.items() if count]
     if unseen:
@@ -209,18 +208,13 @@ class Illustrator:
     outcomes: Mapping[str, Outcome]
 
     def figures(
-        self, lists: Sequence[EpisodeList], results: Mapping[str, Any], readers: Sequence[Reader]
+        self, lists: Sequence[EpisodeList], results: Mapping[str, Any], readers: Readers
     ) -> dict[str, list[str]]:
         """Of each set: classes, best and worst episodes; files relative to the folder."""
         files: dict[str, list[str]] = {}
         for name, found in results["sets"].items():
             files[name] = self._classes(name, found)
-            pairs = [
-                (episode, reader)
-                for each, reader in zip(lists, readers, strict=True)
-                if each.set == name
-                for episode in each.episodes
-            ]
+            pairs = [(episode, readers(each.root)) for each in lists if each.set == name for episode in each.episodes]
             names = {cls: text for each in lists if each.set == name for cls, text in each.classes.items()}
             files[name] += self._extremes(name, pairs, names)
         return files

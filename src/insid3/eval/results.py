@@ -1,5 +1,6 @@
 """From outcomes to the numbers of a run: `results.json`."""
 
+import os
 import platform
 import sys
 from collections.abc import Mapping, Sequence
@@ -22,6 +23,7 @@ from insid3.eval.metrics import (
 )
 from insid3.eval.run import Outcome
 
+_MEANS = ("miou", "miou_seen", "fb_iou", "boundary_iou")
 _PACKAGES = ("torch", "torchvision", "timm", "openvino", "numpy", "pillow", "pycocotools")
 
 
@@ -53,6 +55,7 @@ def results(
         "machine": {
             "platform": platform.platform(),
             "processor": _processor(),
+            "cores": os.cpu_count(),
         },
         "seconds": round(sum(outcome.seconds for outcome in done), 3),
     }
@@ -69,35 +72,37 @@ def _masks(lists: Sequence[EpisodeList], outcomes: Mapping[str, Outcome]) -> dic
             assert outcome.intersection is not None
             assert outcome.union is not None
             tally.add(outcome.cls, Counts(outcome.intersection, outcome.union), outcome.boundary or (0, 0))
-        edges = class_iou(*tally.boundaries.T)
         if done:
             rows = {cls: row for row, cls in enumerate(tally.classes)}
             pixels = np.array([[rows[o.cls], (o.intersection or (0, 0))[1], (o.union or (0, 0))[1]] for o in done])
             classes, both, either = pixels.T
             samples.append(bootstrap_miou(classes, both, either, len(rows), seed=each.fold + 1))
+        means = {key: getattr(tally, key) if done else None for key in _MEANS}
         folds[str(each.fold)] = {
-            "miou": tally.miou,
+            **means,
             "interval": interval(samples[-1]) if done else None,
-            "miou_seen": tally.miou_seen,
-            "fb_iou": tally.fb_iou,
-            "boundary_iou": tally.boundary_iou,
             **_counted(each, outcomes),
-            "classes": {
-                str(cls): {
-                    "name": each.classes[str(cls)],
-                    "iou": float(tally.iou[row]),
-                    "boundary_iou": float(edges[row]),
-                    "episodes": int(tally.episodes[row]),
-                }
-                for row, cls in enumerate(tally.classes)
-            },
+            "classes": _classes(each, tally),
         }
-    means = ("miou", "miou_seen", "fb_iou", "boundary_iou")
+    whole = len(samples) == len(lists)  # a fold of which nothing could be run has no numbers, nor has its set
     return {
-        **{key: float(np.mean([fold[key] for fold in folds.values()])) for key in means},
-        "interval": interval(np.mean(samples, 0)) if len(samples) == len(lists) else None,
+        **{key: float(np.mean([fold[key] for fold in folds.values()])) if whole else None for key in _MEANS},
+        "interval": interval(np.mean(samples, 0)) if whole else None,
         **_summed(folds),
         "folds": folds,
+    }
+
+
+def _classes(each: EpisodeList, tally: Tally) -> dict[str, dict[str, Any]]:
+    edges = class_iou(*tally.boundaries.T)
+    return {
+        str(cls): {
+            "name": each.classes[str(cls)],
+            "iou": float(tally.iou[row]),
+            "boundary_iou": float(edges[row]),
+            "episodes": int(tally.episodes[row]),
+        }
+        for row, cls in enumerate(tally.classes)
     }
 
 

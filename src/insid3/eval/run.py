@@ -17,8 +17,8 @@ from insid3.eval import episodes as episode_lists
 from insid3.eval.episodes import Episode, EpisodeList, Pair, files_of
 from insid3.eval.metrics import Counts, Tally, boundary_counts, correct, counts
 from insid3.eval.predict import Material, Predictor
-from insid3.eval.reader import Reader
-from insid3.images import MAX_PIXELS, nearest
+from insid3.eval.reader import Readers
+from insid3.images import nearest
 from insid3.storage import append_line, differences, flat, read_lines, write_lines, write_text, writing
 
 _NAMED = 10  # missing files that the message names
@@ -151,17 +151,12 @@ class Evaluation:
         predictors: dict[str, Predictor],
         lists: Sequence[EpisodeList],
         output: Path,
-        data_root: Path | None = None,
+        readers: Readers | None = None,
         *,
         masks: bool = True,
         overwrite: bool = False,
-        max_pixels: int = MAX_PIXELS,
     ) -> None:
-        self.lists, self.masks = list(lists), masks
-        self._readers = {
-            each.root: Reader(each.below(data_root), upright=each.root is not None, max_pixels=max_pixels)
-            for each in self.lists
-        }
+        self.lists, self.readers, self.masks = list(lists), readers or Readers(), masks
         self._name_missing(list(predictors.values()))
         writing(lambda: output.mkdir(parents=True, exist_ok=True))
         self.output, self._lock = output, FileLock(output / "lock")
@@ -175,7 +170,7 @@ class Evaluation:
             self.records = {
                 name: Record(output / name, predictor, overwrite=overwrite) for name, predictor in predictors.items()
             }
-            episode_lists.save(self.lists, output / "episodes.json")
+            self._save_lists(output / "episodes.json", check=not overwrite)
         except BaseException:
             self.close()
             raise
@@ -189,9 +184,6 @@ class Evaluation:
     def close(self) -> None:
         self._lock.release()
 
-    def reader(self, episodes: EpisodeList) -> Reader:
-        return self._readers[episodes.root]
-
     def run(self) -> Iterator[tuple[EpisodeList, list[Outcome]]]:
         """Every episode in order, with each predictor's outcome once it is on disk; at once where it was there.
 
@@ -200,7 +192,7 @@ class Evaluation:
         """
         for each in self.lists:
             for episode, fingerprint in zip(each.episodes, each.fingerprints, strict=True):
-                material = Material(episode, self.reader(each))
+                material = Material(episode, self.readers(each.root))
                 for record in self.records.values():
                     if not record.has(episode, fingerprint):
                         record.add(self._one(each, material, fingerprint, record))
@@ -245,9 +237,24 @@ class Evaluation:
             "iou": float(100 * right[:, 1].mean()),
         }
 
+    def _save_lists(self, file: Path, *, check: bool) -> None:
+        """Episodes that other folders call the same are others; those of published sets are told by what they are."""
+        try:
+            before = {each.set: each.root for each in episode_lists.load(file)} if file.exists() else {}
+        except DataError as error:
+            raise OutputError(f"{file} is not from insid3 evaluate: use another output folder") from error
+        for each in self.lists if check else ():
+            theirs = before.get(each.set, each.root)
+            if (theirs and Path(theirs).resolve()) != (each.root and Path(each.root).resolve()):
+                raise OutputError(
+                    f"{file.parent} holds results of {each.set!r} from {theirs or 'a published data set'}, not "
+                    f"{each.root or each.dataset}: use another output folder, or --overwrite"
+                )
+        episode_lists.save(self.lists, file)
+
     def _name_missing(self, predictors: list[Predictor]) -> None:
         files = {
-            self.reader(each).root / file: None
+            self.readers(each.root, each.dataset).root / file: None
             for each in self.lists
             for episode in each.episodes
             for file in files_of(episode)

@@ -44,13 +44,18 @@ def text_of(variants: Mapping[str, Mapping[str, Any]]) -> str:
     points = [name for name, found in first["sets"].items() if found.get("pck")]
     rows = []
     for variant, found in variants.items():
-        cells = [f"{found['sets'][name]['miou']:.1f}" for name in masks]
+        cells = [_shown(found["sets"][name]["miou"]) for name in masks]
         if masks:
-            cells += [f"{found['miou']:.1f}", f"{found['miou'] - first['miou']:+.1f}"]
-        cells += [f"{found['sets'][name]['pck']['0.1']:.1f}" for name in points]
+            known = None not in (found["miou"], first["miou"])
+            cells += [_shown(found["miou"]), f"{found['miou'] - first['miou']:+.1f}" if known else ""]
+        cells += [_shown((found["sets"][name]["pck"] or {}).get("0.1")) for name in points]
         rows.append([f"`{variant}`", *cells])
     head = ["settings", *masks, *["mean", "to the first"] * bool(masks), *(f"{name}, PCK@0.10" for name in points)]
     return "\n".join(["# insid3 evaluate: sweep", "", "mIoU, per cent.", "", *table(head, rows)])
+
+
+def _shown(value: float | None) -> str:
+    return "" if value is None else f"{value:.1f}"
 
 
 def _parsed(name: str, value: str) -> Any:

@@ -23,10 +23,12 @@ def cluster_scores(
     Args:
         means: normalised means of the clusters' raw tokens, u_k.
         forward: similarity of the debiased target tokens to the concept's prototype.
-        aggregation: "cross" leaves out intra; "seed" gives 1 to the seed and 0 to all others.
+        aggregation: "cross" leaves out intra; "seed" lets no other cluster join, whatever the threshold.
     """
     if aggregation == "seed":
-        return torch.eye(len(means), device=means.device)[seed]
+        alone = torch.full_like(means[:, 0], -torch.inf)
+        alone[seed] = torch.inf
+        return alone
     intra = means @ means[seed]
     sizes = labels.bincount(minlength=len(means)).to(forward.dtype)
     cross = torch.zeros_like(intra).index_add_(0, labels, forward) / sizes

@@ -15,7 +15,9 @@ def kmeans(tokens: Float[Tensor, "n c"], k: int, seed: int = 0, rounds: int = 10
         seed: of these draws.
         rounds: at most; it ends when no label changes.
     """
-    chosen = _spread(tokens, min(k, len(tokens)), seed)
+    if k >= len(tokens):
+        return torch.arange(len(tokens), device=tokens.device)
+    chosen = _spread(tokens, k, seed)
     centres, labels = tokens[chosen], torch.zeros(len(tokens), dtype=torch.int64, device=tokens.device)
     for _ in range(rounds):
         before, labels = labels, (tokens @ centres.T).argmax(1)

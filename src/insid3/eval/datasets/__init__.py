@@ -9,7 +9,7 @@ from insid3.errors import ConfigError, DataError
 from insid3.eval.datasets import folders, objects, own, parts, points
 from insid3.eval.datasets.base import DataSet, Draw, Drawn, Fold, Part
 from insid3.eval.episodes import Episode, EpisodeList, Pair
-from insid3.eval.reader import Reader
+from insid3.eval.reader import Reader, Readers
 
 DATASETS: dict[str, DataSet] = {
     dataset.name: dataset
@@ -22,7 +22,7 @@ DATASETS: dict[str, DataSet] = {
 
 def draw(
     names: Sequence[str],
-    data_root: Path | None = None,
+    readers: Readers | None = None,
     *,
     fold: int | None = None,
     shots: int | None = None,
@@ -33,7 +33,7 @@ def draw(
 
     Args:
         names: keys of `DATASETS`, "episodes:DIR", "folder:DIR".
-        data_root: folder that holds the published data sets.
+        readers: of the folder that holds the published data sets.
         fold: only this one; -1 is COCO's 80 classes as one fold.
         shots: references of an episode; 1, but for "episodes:DIR", whose references are all used.
         seed: of the random stream, a new one for each list.
@@ -45,6 +45,7 @@ def draw(
     """
     if shots is not None and shots < 1:
         raise ConfigError(f"shots must be 1 or more, got {shots}")
+    readers = readers or Readers()
     lists: list[EpisodeList] = []
     for name in dict.fromkeys(names):
         kind, _, where = name.partition(":")
@@ -55,9 +56,7 @@ def draw(
             empty = EpisodeList(name, Path(where).resolve().name, 0, shots or 1, seed, 0, {}, (), where)
             found = [_taken(drawn, empty, limit)]
         elif name in DATASETS:
-            if data_root is None:
-                raise DataError(f"{name} needs the folder that holds the data sets: --data-root DIR")
-            found = list(_published(DATASETS[name], data_root, fold, shots or 1, seed, limit))
+            found = list(_published(DATASETS[name], readers(None, name), fold, shots or 1, seed, limit))
         else:
             raise ConfigError(f"unknown data set {name!r}: {', '.join(DATASETS)}, episodes:DIR or folder:DIR")
         lists += found
@@ -85,12 +84,11 @@ def checked(lists: Sequence[EpisodeList]) -> list[EpisodeList]:
 
 
 def _published(
-    dataset: DataSet, data_root: Path, fold: int | None, shots: int, seed: int, limit: int | None
+    dataset: DataSet, reader: Reader, fold: int | None, shots: int, seed: int, limit: int | None
 ) -> Iterator[EpisodeList]:
     allowed = range(-1 if dataset.every else 0, dataset.folds)
     if fold is not None and fold not in allowed:
         raise ConfigError(f"{dataset.name} has the folds {allowed[0]} to {allowed[-1]}, got {fold}")
-    reader = Reader(data_root)
     for number in range(dataset.folds) if fold is None else [fold]:
         drawn = dataset.draw(reader, number, shots, Draw(seed))
         empty = EpisodeList(dataset.name, dataset.name, number, shots, seed, 0, {}, ())
