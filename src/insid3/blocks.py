@@ -1,5 +1,7 @@
 """Products of many rows with many columns, in blocks that fit into memory."""
 
+import ctypes
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +22,12 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError | torch.cuda.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and any(sign in str(error).lower() for sign in _SIGNS)
+
+
+def give_back() -> None:
+    """Let glibc return what was freed: fragments of its heap may leave no room for the next try. Elsewhere nothing."""
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
+        libc.malloc_trim(0)
 
 
 def in_blocks(rows: Tensor, columns: int, compute: Callable[[Tensor], Any]) -> list[Any]:

@@ -10,7 +10,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.nn.functional import pad
 
-from insid3.blocks import is_out_of_memory
+from insid3.blocks import give_back, is_out_of_memory
 from insid3.config import Config
 from insid3.errors import SizeError
 from insid3.frame import Frame, inner_size
@@ -79,6 +79,7 @@ def _tokens(encoder: Encoder, picture: UInt8[np.ndarray, "h w 3"], size: int) ->
             raise
     fits = size
     while (fits := int(fits * 0.7) // encoder.patch_size * encoder.patch_size) > 0:
+        give_back()
         try:
             _padded_tokens(encoder, picture[:fits, :fits], fits)
         except (RuntimeError, MemoryError) as error:
