@@ -14,6 +14,7 @@ from insid3.eval import compare, published, report, sweep
 from insid3.eval.datasets import draw
 from insid3.eval.episodes import Episode, EpisodeList, Pair, View
 from insid3.eval.export import export
+from insid3.eval.outputs import write_outputs
 from insid3.eval.predict import ModelPredictor
 from insid3.eval.reader import Reader, Readers
 from insid3.eval.results import results
@@ -198,7 +199,7 @@ def test_the_report_of_a_real_run(own: Path, tmp_path: Path) -> None:
     run(own, tmp_path / "out")
     text = (tmp_path / "out/report.md").read_text()
     assert "# insid3 evaluate" in text
-    assert "![warm_worst](pictures/warm_worst.jpg)" in text
+    assert "### Worst episodes\n\n![Worst episodes](pictures/warm_worst.jpg)" in text
     assert all(
         (tmp_path / "out" / line[line.index("(") + 1 : -1]).exists() for line in text.splitlines() if "![" in line
     )
@@ -206,8 +207,6 @@ def test_the_report_of_a_real_run(own: Path, tmp_path: Path) -> None:
 
 
 def run(own: Path, output: Path, **config: object) -> None:
-    from insid3.eval.outputs import write_outputs
-
     predictor = ModelPredictor(colour_model(**config))
     with Evaluation({".": predictor}, draw([f"episodes:{own}"]), output) as evaluation:
         for _ in evaluation.run():
@@ -326,3 +325,26 @@ def test_exported_episodes_give_the_same_numbers(own: Path, mini: Path, tmp_path
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "export").rglob("*.png")} == before
     with pytest.raises(DataError, match="spair has points: leave it out"):
         export(draw(["spair"], Readers(mini)), Readers(mini), tmp_path / "other")
+
+
+def test_captions_have_the_class_names_of_their_fold(
+    mini: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """LVIS numbers the classes of every fold from 0."""
+    shown: list[str] = []
+
+    def sheet(pictures: list[np.ndarray], captions: list[str], **_: object) -> np.ndarray:
+        shown.extend(captions)
+        return pictures[0]
+
+    monkeypatch.setattr(report, "sheet", sheet)
+    lists = draw(["lvis"], Readers(mini), limit=1)
+    with Evaluation({".": ModelPredictor(colour_model())}, lists, tmp_path / "out", Readers(mini)) as evaluation:
+        for _ in evaluation.run():
+            pass
+        write_outputs(evaluation)
+    captions = {caption for caption in shown if caption.startswith("reference: ")}
+    names = [each.classes[each.episodes[0].cls] for each in lists]
+    assert len(set(names)) == 10
+    assert captions <= {f"reference: {name}" for name in names}
+    assert len(captions) >= 8

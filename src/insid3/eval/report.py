@@ -30,7 +30,7 @@ _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; color: #18181b; }
 table { border-collapse: collapse; margin: 1rem 0; } td, th { padding: .25rem .8rem; border-bottom: 1px solid #d4d4d8; }
 th { border-bottom: 2px solid #71717a; text-align: left; } td + td { font-variant-numeric: tabular-nums; }
-img { max-width: 100%; } code { background: #f4f4f5; padding: 0 .3rem; } h1, h2 { line-height: 1.2; }
+img { max-width: 100%; } code { background: #f4f4f5; padding: 0 .3rem; } h1, h2, h3 { line-height: 1.2; }
 """
 
 
@@ -49,11 +49,11 @@ def title(name: str, found: Mapping[str, Any]) -> str:
     return DATASETS[name].title if found["dataset"] in DATASETS else name
 
 
-def text_of(results: Mapping[str, Any], *, figures: Mapping[str, Sequence[str]] | None = None) -> str:
+def text_of(results: Mapping[str, Any], *, figures: Mapping[str, Mapping[str, str]] | None = None) -> str:
     """The run in Markdown.
 
     Args:
-        figures: files of plots and pictures of each set, relative to the report.
+        figures: plots and pictures of each set, by what they show; files relative to the report.
     """
     settings, beside = results["settings"], published.follows_paper(results["settings"])
     masks = {name: found for name, found in results["sets"].items() if "miou" in found}
@@ -65,11 +65,8 @@ def text_of(results: Mapping[str, Any], *, figures: Mapping[str, Sequence[str]] 
         lines += _point_table(points, settings, beside)
     lines += _notes(results, masks, beside)
     for name, files in (figures or {}).items():
-        lines += [
-            f"## {title(name, results['sets'][name])}",
-            "",
-            *(f"![{Path(file).stem}]({file})\n" for file in files),
-        ]
+        lines += [f"## {title(name, results['sets'][name])}", ""]
+        lines += [f"### {kind}\n\n![{kind}]({file})\n" for kind, file in files.items()]
     return "\n".join(lines) + "\n"
 
 
@@ -101,7 +98,11 @@ def _facts(results: Mapping[str, Any]) -> list[str]:
     if "predictions" in settings:
         what = f"- masks of another program: `{settings['predictions']}`"
     else:
-        config = ", ".join(f"{name} {value}" for name, value in settings["config"].items() if name != "max_pixels")
+        config = ", ".join(
+            f"{name} {value}"
+            for name, value in settings["config"].items()
+            if value is not None and name != "max_pixels"
+        )
         what = (
             f"- method `{settings['method']}`, backbone `{settings['backbone']}` (weights {settings['weights_hash']}), "
             f"engine {settings['engine']}, {settings['dtype']}\n- {config}"
@@ -209,17 +210,21 @@ class Illustrator:
 
     def figures(
         self, lists: Sequence[EpisodeList], results: Mapping[str, Any], readers: Readers
-    ) -> dict[str, list[str]]:
+    ) -> dict[str, dict[str, str]]:
         """Of each set: classes, best and worst episodes; files relative to the folder."""
-        files: dict[str, list[str]] = {}
+        files: dict[str, dict[str, str]] = {}
         for name, found in results["sets"].items():
             files[name] = self._classes(name, found)
-            pairs = [(episode, readers(each.root)) for each in lists if each.set == name for episode in each.episodes]
-            names = {cls: text for each in lists if each.set == name for cls, text in each.classes.items()}
-            files[name] += self._extremes(name, pairs, names)
+            episodes = [
+                (episode, each.classes[episode.cls], readers(each.root))  # a class may have another name in each fold
+                for each in lists
+                if each.set == name
+                for episode in each.episodes
+            ]
+            files[name] |= self._extremes(name, episodes)
         return files
 
-    def _classes(self, name: str, found: Mapping[str, Any]) -> list[str]:
+    def _classes(self, name: str, found: Mapping[str, Any]) -> dict[str, str]:
         from matplotlib.figure import Figure
 
         if "categories" in found:
@@ -228,7 +233,7 @@ class Illustrator:
             folds = found.get("folds", {}).values()
             bars = [(c["name"], c["iou"]) for fold in folds for c in fold["classes"].values() if c["episodes"]]
         if len(bars) < 2:
-            return []
+            return {}
         bars.sort(key=lambda bar: bar[1])
         names, values = zip(*bars, strict=True)
         named = len(bars) <= 60
@@ -236,7 +241,7 @@ class Illustrator:
         axes = figure.subplots()
         label = "PCK@0.10" if "categories" in found else "IoU"
         if named:
-            axes.barh(names, values, color="#e6008c")
+            axes.barh(range(len(bars)), values, tick_label=names, color="#e6008c")
             axes.set_xlabel(f"{label}, per cent")
             axes.set_xlim(0, 100)
             axes.margins(y=0.01)
@@ -248,31 +253,29 @@ class Illustrator:
         axes.spines[["top", "right"]].set_visible(False)
         file = f"pictures/{_file_name(name)}_classes.svg"
         self._write(file, lambda path: figure.savefig(path, metadata={"Date": None}))
-        return [file]
+        return {"Classes": file}
 
-    def _extremes(
-        self, name: str, pairs: Sequence[tuple[Episode | Pair, Reader]], names: Mapping[str, str]
-    ) -> list[str]:
+    def _extremes(self, name: str, episodes: Sequence[tuple[Episode | Pair, str, Reader]]) -> dict[str, str]:
         scored = [
-            (float(outcome.iou), episode, reader)
-            for episode, reader in pairs
+            (float(outcome.iou), episode, cls, reader)
+            for episode, cls, reader in episodes
             if (outcome := self.outcomes.get(episode.id)) is not None and outcome.iou is not None
         ]
         scored.sort(key=lambda each: (each[0], each[1].id))
-        half = min(_SHOWN, len(scored) // 2)
-        files = []
+        half = min(_SHOWN, -(-len(scored) // 2))
+        files = {}
         for kind, chosen in (("worst", scored[:half]), ("best", scored[::-1][:half])):
-            rows = [row for value, episode, reader in chosen if (row := self._row(episode, reader, value, names))]
+            rows = [row for value, episode, cls, reader in chosen if (row := self._row(episode, cls, reader, value))]
             if rows:
                 pictures, captions = zip(*(each for row in rows for each in row), strict=True)
                 page = Image.fromarray(sheet(pictures, captions, columns=len(rows[0]), side=900 // len(rows[0])))
                 file = f"pictures/{_file_name(name)}_{kind}.jpg"
                 self._write(file, lambda path, page=page: page.save(path, quality=85))
-                files.append(file)
+                files[f"{kind.capitalize()} episodes"] = file
         return files
 
     def _row(
-        self, episode: Episode | Pair, reader: Reader, value: float, names: Mapping[str, str]
+        self, episode: Episode | Pair, cls: str, reader: Reader, value: float
     ) -> list[tuple[UInt8[np.ndarray, "_ _ 3"], str]]:
         """Pictures and captions; nothing where they cannot be read any more."""
         material = Material(episode, reader)
@@ -283,7 +286,7 @@ class Illustrator:
                     matches(material.references[0], material.target, np.array(episode.source_points), np.array(end))
                     for end in ends
                 ]
-                captions = [f"{names[episode.cls]}: truth", f"{value:.0f} % within 0.10"]
+                captions = [f"{episode.id}, {cls}", f"{value:.0f} % within 0.10"]
             else:
                 mask = read_values(self.folder / "masks" / f"{episode.id}.png") > 0
                 shown = [
@@ -291,7 +294,7 @@ class Illustrator:
                     overlay(material.target, material.truth, _TRUTH),
                     overlay(material.target, nearest(mask, material.truth.shape), MAGENTA),
                 ]
-                captions = [f"{names[episode.cls]}: reference", "truth", f"found, IoU {value:.1f}"]
+                captions = [f"reference: {cls}", episode.id, f"found, IoU {value:.1f}"]
         except ImageError:
             return []
         return list(zip(shown, captions, strict=True))
