@@ -283,7 +283,12 @@ class Illustrator:
             if isinstance(episode, Pair):
                 ends = [episode.target_points, self.outcomes[episode.id].found or ()]
                 shown = [
-                    matches(material.references[0], material.target, np.array(episode.source_points), np.array(end))
+                    matches(
+                        material.references[0],
+                        material.target,
+                        np.array(episode.source_points, float),
+                        np.array(end, float),
+                    )
                     for end in ends
                 ]
                 captions = [f"{episode.id}, {cls}", f"{value:.0f} % within 0.10"]
