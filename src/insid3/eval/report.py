@@ -124,18 +124,24 @@ def _mask_table(masks: Mapping[str, Any], mean: float | None, beside: bool) -> l
     paper = ["paper", "difference"] * beside
     rows = []
     for name, found in masks.items():
-        figure = published.MIOU.get((found["dataset"], found["shots"])) if beside else None
-        rows.append([f"**{title(name, found)}**", *_mask_cells(found, figure, beside)])
+        rows.append([f"**{title(name, found)}**", *_mask_cells(found, _figure(found, *found["folds"]), beside)])
         if len(found["folds"]) > 1:
-            figures = published.FOLDS.get((found["dataset"], found["shots"]), ())
             for fold, its in found["folds"].items():
-                figure = figures[int(fold)] if beside and figures else None
-                rows.append([f"fold {fold}", *_mask_cells(its, figure, beside)])
+                rows.append([f"fold {fold}", *_mask_cells(its, _figure(found, fold), beside)])
     if len(masks) > 1 and mean is not None:
-        whole = {(found["dataset"], found["shots"]) for found in masks.values()} == published.NINE
+        figures = {(found["dataset"], found["shots"]): _figure(found, *found["folds"]) for found in masks.values()}
+        whole = figures == published.NINE
         extra = _beside(mean, published.MEAN if whole else None) if beside else []
         rows.append(["**mean of sets**", "", f"**{mean:.1f}**", "", *extra, "", ""])
     return table(["set", "episodes", "mIoU", "95 % interval", *paper, "FB-IoU", "boundary IoU"], rows)
+
+
+def _figure(found: Mapping[str, Any], *folds: str) -> float | None:
+    """The paper's, for these folds of a set."""
+    dataset = DATASETS.get(found["dataset"])
+    if dataset is None:
+        return None
+    return published.miou_of(dataset.name, found["shots"], [*map(int, folds)], dataset.folds)
 
 
 def _mask_cells(found: Mapping[str, Any], figure: float | None, beside: bool) -> list[str]:
@@ -183,8 +189,8 @@ def _notes(results: Mapping[str, Any], masks: Mapping[str, Any], beside: bool) -
             "The paper's figures: DINOv3-L, 1024 px, CRF at that size, all episodes, seed 0; its authors call ±0.3 "
             "between machines normal."
         ]
-        if any(found["episodes"] < found["length"] for found in results["sets"].values()):
-            lines += ["Not all episodes were run: the figures are beside each other, but not comparable."]
+        if results["seed"] or any(found["episodes"] < found["length"] for found in results["sets"].values()):
+            lines += ["These are not all, or not the paper's, episodes: the figures can hardly be compared."]
     missing = {
         title(name, found): (
             found["miou_seen"],

@@ -67,8 +67,10 @@ def checked(lists: Sequence[EpisodeList]) -> list[EpisodeList]:
     """The lists, if every result can be told from the others.
 
     Raises:
-        DataError: two sets of one name, or two episodes.
+        DataError: two sets of one name, or two episodes; or there are none.
     """
+    if not any(each.episodes for each in lists):
+        raise DataError("there are no episodes to run: the list, or the data set's own lists, are empty")
     origin: dict[str, str] = {}
     seen: set[str] = set()
     for each in lists:
