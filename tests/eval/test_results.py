@@ -240,7 +240,7 @@ def written(folder: Path, each: EpisodeList, outcomes: dict[str, Outcome]) -> Pa
     folder.mkdir()
     lines = "".join(json.dumps(asdict(outcome)) + "\n" for outcome in outcomes.values())
     (folder / "results.jsonl").write_text(lines)
-    (folder / "results.json").write_text(json.dumps(results([each], outcomes, SETTINGS)))
+    (folder / "run.json").write_text(json.dumps(SETTINGS))
     return folder
 
 
@@ -290,10 +290,10 @@ def test_only_episodes_of_both_runs_are_compared(tmp_path: Path) -> None:
         compare.compare(a, c)
     with pytest.raises(DataError, match=r"holds no results.jsonl"):
         compare.compare(a, tmp_path / "nowhere")
-    with pytest.raises(DataError, match=r"is .* the output of insid3 evaluate"):
+    with pytest.raises(DataError, match=r"is .* the output of an insid3 evaluate that has finished"):
         compare.read_results(tmp_path / "nowhere")
     (tmp_path / "a/results.json").write_text("{}")
-    with pytest.raises(DataError, match="is damaged"):
+    with pytest.raises(DataError, match=r"results.json is damaged \(no 'sets'\)"):
         compare.read_results(tmp_path / "a")
 
 

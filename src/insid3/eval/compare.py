@@ -65,17 +65,7 @@ def read_results(folder: Path) -> dict[str, Any]:
     Raises:
         DataError: there is none, or it cannot be read.
     """
-    file = folder / "results.json"
-    try:
-        found: dict[str, Any] = json.loads(file.read_text("utf-8"))
-        found["sets"], found["settings"]
-    except OSError as error:
-        raise DataError(f"{file}: {error.strerror or error}; is {folder} the output of insid3 evaluate?") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(
-            f"{file} is damaged ({error!r:.120}): run insid3 evaluate again, it keeps what is done"
-        ) from error
-    return found
+    return _json(folder / "results.json", "sets", "settings")
 
 
 def text_of(first: Path, second: Path) -> str:
@@ -93,7 +83,7 @@ def text_of(first: Path, second: Path) -> str:
         ]
         for each in found
     ]
-    settings = [flat(read_results(folder)["settings"]) for folder in (first, second)]
+    settings = [flat(_json(folder / "run.json", "score_at")) for folder in (first, second)]
     names = dict.fromkeys([*settings[0], *settings[1]])
     differ = [
         f"- {name}: {settings[0].get(name)} and {settings[1].get(name)}"
@@ -119,6 +109,20 @@ def text_of(first: Path, second: Path) -> str:
             *notes,
         ]
     )
+
+
+def _json(file: Path, *keys: str) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(file.read_text("utf-8"))
+        if missing := [key for key in keys if key not in found]:
+            raise ValueError(f"no {missing[0]!r}")
+    except OSError as error:
+        raise DataError(
+            f"{file}: {error.strerror or error}; is {file.parent} the output of an insid3 evaluate that has finished?"
+        ) from error
+    except (ValueError, TypeError) as error:
+        raise DataError(f"{file} is damaged ({error}): run insid3 evaluate again, it keeps what is done") from error
+    return found
 
 
 def _outcomes(folder: Path) -> dict[str, Outcome]:
