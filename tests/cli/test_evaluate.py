@@ -22,7 +22,7 @@ Invoke = Callable[..., Result]
 def test_own_episodes(invoke: Invoke, own: Path) -> None:
     result = invoke("evaluate", f"episodes:{own}", "-o", "out")
     assert result.exit_code == 0, result.output
-    assert "6 episodes in 2 lists, hash " in result.stderr
+    assert "6 episodes, hash " in result.stderr
     assert "warm, fold 0, 1 shot" in result.stderr
     lines = result.stdout.splitlines()
     assert lines[0].startswith("warm         mIoU ")

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import pickle
 import shutil
 from functools import cache
 from pathlib import Path
@@ -201,6 +202,40 @@ def test_annotations_of_another_layout_are_named(mini: Path, tmp_path: Path) -> 
     (tmp_path / "iSAID/splits/val/fold0.txt").write_text("P0001__x\n")
     with pytest.raises(DataError, match="expected lines like"):
         draw(["isaid"], Readers(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("dataset", "file", "content"),
+    [
+        ("lvis", "LVIS/lvis_val.pkl", [1, 2]),
+        ("lvis", "LVIS/lvis_val.pkl", {1: 2}),
+        ("paco_part", "PACO-Part/paco/paco_part_val.pkl", {"cid2img": 3, "img2anno": {}}),
+        ("spair", "SPair-71k/PairAnnotation/test", {"category": "x"}),
+        (
+            "pascal_part",
+            "Pascal-Part/VOCdevkit/VOC2010/all_obj_part_to_image.json",
+            {"animals": {"object": {"cat": {}}}},
+        ),
+    ],
+)
+def test_annotations_that_hold_something_else(
+    dataset: str, file: str, content: object, mini: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(mini / Path(file).parts[0], tmp_path / Path(file).parts[0], symlinks=True)
+    path = tmp_path / file
+    for each in path.iterdir() if path.is_dir() else [path]:
+        each.write_bytes(pickle.dumps(content) if each.suffix == ".pkl" else json.dumps(content).encode())
+    with pytest.raises(DataError, match=r"laid out as published|has no entry"):
+        draw([dataset], Readers(tmp_path))
+
+
+def test_a_mask_that_pycocotools_cannot_read_is_named(mini: Path) -> None:
+    reader = Reader(mini)
+    (name,) = {view.picture for view in (draw(["lvis"], Readers(mini), limit=1)[0].episodes[0].target,)}  # type: ignore[union-attr]
+    for segmentation in ("oops", [[1, 2]], {"size": [3, 3], "counts": None}, 7):
+        reader.annotations = lambda _, s=segmentation: {1: {"x": {"annotations": [{"segmentation": s}]}}}  # type: ignore[misc]
+        with pytest.raises(DataError, match="has no mask"):
+            reader.mask(View(name, ("lvis", "LVIS/lvis_val.pkl", 1, "x")))
 
 
 def test_a_class_of_one_picture_is_refused(tmp_path: Path) -> None:

@@ -142,7 +142,7 @@ def evaluate(
         lists = sets.draw(datasets or [], readers, fold=_fold(fold), shots=shots, seed=seed, limit=limit)
     count = sum(len(each.episodes) for each in lists)
     if not model.quiet:
-        console.print(f"{count} episodes in {len(lists)} lists, hash {lists_of.digest_of(lists)}", highlight=False)
+        console.print(f"{count} episodes, hash {lists_of.digest_of(lists)}", highlight=False)
     if episodes_out is not None:
         lists_of.save(lists, episodes_out)
     if export_episodes is not None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, UInt8
 
-from insid3.errors import DataError, MissingExtraError
+from insid3.errors import DataError, Insid3Error, MissingExtraError
 from insid3.eval.episodes import Recipe, View
 from insid3.eval.pickles import load_array, load_pickle
 from insid3.images import MAX_PIXELS, picture_size, read_image, read_mask, read_values
@@ -44,7 +44,9 @@ class Reader:
         size = self.size(view.picture)
         try:
             mask = MASKS[kind](self, size, *arguments)
-        except (KeyError, IndexError, TypeError, AttributeError) as error:
+        except Insid3Error:
+            raise
+        except Exception as error:  # what is in the file decides what goes wrong, pycocotools' own included
             raise DataError(f"{self.root / arguments[0]} has no mask {arguments[1:]} ({error!r:.120})") from error
         if mask.shape != size:
             raise DataError(

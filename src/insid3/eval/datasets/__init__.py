@@ -5,7 +5,7 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
-from insid3.errors import ConfigError, DataError
+from insid3.errors import ConfigError, DataError, Insid3Error
 from insid3.eval.datasets import folders, objects, own, parts, points
 from insid3.eval.datasets.base import DataSet, Draw, Drawn, Fold, Part
 from insid3.eval.episodes import Episode, EpisodeList, Pair
@@ -92,9 +92,15 @@ def _published(
     if fold is not None and fold not in allowed:
         raise ConfigError(f"{dataset.name} has the folds {allowed[0]} to {allowed[-1]}, got {fold}")
     for number in range(dataset.folds) if fold is None else [fold]:
-        drawn = dataset.draw(reader, number, shots, Draw(seed))
         empty = EpisodeList(dataset.name, dataset.name, number, shots, seed, 0, {}, ())
-        yield _taken(drawn, empty, limit)
+        try:
+            yield _taken(dataset.draw(reader, number, shots, Draw(seed)), empty, limit)
+        except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+            if isinstance(error, Insid3Error):
+                raise
+            raise DataError(
+                f"annotations of {dataset.title} are not laid out as published ({error!r:.120}): see docs/reproduce.md"
+            ) from error
 
 
 def _taken(fold: Fold, empty: EpisodeList, limit: int | None) -> EpisodeList:
