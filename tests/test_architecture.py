@@ -15,7 +15,7 @@ LAYERS = [
     {"errors", "storage"},
     {"config"},
     {"types", "blocks"},
-    {"images", "backbones", "frame"},
+    {"images", "points", "backbones", "frame"},
     {"stages", "annotations", "concept"},
     {"encoded", "positional", "refinement"},
     {"derived"},

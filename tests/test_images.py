@@ -27,13 +27,13 @@ from insid3.images import (
     Label,
     Source,
     name_of,
-    points_to_grid,
     read_image,
     read_mask,
     resize_image,
     resize_mask,
     thumbnail,
 )
+from insid3.points import points_to_grid
 
 H, W = 6, 9
 RED, GREEN, GREY = (200, 10, 30), (20, 180, 40), (100, 100, 100)

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from insid3 import INSID3, Config
+from insid3 import INSID3, Config, encoded
 from insid3.blocks import in_blocks, is_out_of_memory
 from insid3.errors import SizeError
-from stubs import ColourEncoder, box_mask, scene
+from stubs import ColourEncoder, box_mask, colour_model, scene
 
 
 @pytest.mark.parametrize(
@@ -92,3 +92,12 @@ def test_other_errors_of_the_encoder_pass_through() -> None:
 
     with pytest.raises(RuntimeError, match="shapes"):
         INSID3(Broken(), Config(size=32, rank=2, tau=0.9)).encode(scene())
+
+
+def test_no_memory_to_resize_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(encoded, "resize_image", full)
+    with pytest.raises(SizeError, match="no memory is left to resize a picture to 32 px: use a smaller size"):
+        colour_model().encode(scene((0, 0, 8, 8)))

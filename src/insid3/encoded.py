@@ -61,10 +61,13 @@ def encode(
     height, width = frame.cells
     result = torch.empty(len(frame.windows), height * width, encoder.channels, device=encoder.device)
     for tokens, window in zip(result, frame.windows, strict=True):
-        if len(frame.windows) == 1:
-            square = resize_image(picture, inner_size(frame.size, config))
-        else:
-            square = resize_part(picture, frame.box(window), config.size)
+        try:
+            if len(frame.windows) == 1:
+                square = resize_image(picture, inner_size(frame.size, config))
+            else:
+                square = resize_part(picture, frame.box(window), config.size)
+        except MemoryError as error:
+            raise SizeError(f"no memory is left to resize a picture to {config.size} px: use a smaller size") from error
         grid = _tokens(encoder, square, config.size).view(frame.side, frame.side, -1)
         tokens.copy_(grid[:height, :width].reshape(height * width, -1))
     return result

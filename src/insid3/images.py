@@ -1,4 +1,4 @@
-"""The only place that opens, checks, orients and resizes pictures and masks, and maps points."""
+"""The only place that opens, checks, orients and resizes pictures and masks."""
 
 import io
 import os
@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, Shaped, UInt8
-from numpy.typing import ArrayLike
+from jaxtyping import Bool, Shaped, UInt8
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from insid3.config import Config
-from insid3.errors import ConfigError, ImageError, MaskError
+from insid3.errors import ImageError, MaskError
 
 Source = str | os.PathLike[str] | Image.Image | np.ndarray
 Label = int | Literal["any"] | None
@@ -61,7 +60,12 @@ def read_image(source: Source, max_pixels: int = MAX_PIXELS, *, upright: bool = 
 
 
 def read_mask(
-    source: Source, image_size: tuple[int, int], label: Label = None, max_pixels: int = MAX_PIXELS
+    source: Source,
+    image_size: tuple[int, int],
+    label: Label = None,
+    max_pixels: int = MAX_PIXELS,
+    *,
+    may_be_empty: bool = False,
 ) -> Bool[np.ndarray, "H W"]:
     """A mask at its picture's size, True where the concept is.
 
@@ -81,19 +85,21 @@ def read_mask(
     except ImageError as error:
         raise MaskError(f"mask {error}") from error
     mask = _foreground(values, label, name)
-    if not mask.any():
+    if not (may_be_empty or mask.any()):
         raise MaskError(f"mask {name} is empty: mark at least one pixel of the concept")
     return _fit(mask, image_size, name)
 
 
-def read_values(path: str | os.PathLike[str], *, grey: bool = False) -> Shaped[np.ndarray, "H W ..."]:
+def read_values(
+    path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS, *, grey: bool = False
+) -> Shaped[np.ndarray, "H W ..."]:
     """What a file of labels holds, in its own orientation: palette indices and numbers as stored, or grey levels.
 
     Raises:
         ImageError: as `read_image`.
     """
     with _explained(os.fspath(path)):
-        image = _load(path, os.fspath(path), MAX_PIXELS, upright=False)
+        image = _load(path, os.fspath(path), max_pixels, upright=False)
         return _pixels(image, "L" if grey else image.mode)
 
 
@@ -101,8 +107,14 @@ def picture_size(path: str | os.PathLike[str], *, upright: bool = True) -> tuple
     """(height, width) of what `read_image` returns, from the file's header; ImageError if it has none."""
     with _explained(os.fspath(path)), Path(path).open("rb") as file:
         image = _opened(file)[0]
-        turned = upright and image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+        turned = upright and _orientation(image) >= 5
         return (image.width, image.height) if turned else (image.height, image.width)
+
+
+def is_upright(path: Path) -> bool:
+    """Whether a picture is stored as it is to be shown; ImageError as `picture_size`."""
+    with _explained(os.fspath(path)), path.open("rb") as file:
+        return _orientation(_opened(file)[0]) == 1
 
 
 def resize_image(image: UInt8[np.ndarray, "H W 3"], size: tuple[int, int]) -> UInt8[np.ndarray, "H2 W2 3"]:
@@ -148,39 +160,6 @@ def thumbnail(image: UInt8[np.ndarray, "H W 3"], side: int = 320) -> UInt8[np.nd
     small = Image.fromarray(image)
     small.thumbnail((side, side))
     return np.asarray(small)
-
-
-def checked_points(points: ArrayLike, size: tuple[int, int]) -> Float[np.ndarray, "p 2"]:
-    """(x, y) pairs inside a picture of `size`.
-
-    Raises:
-        ConfigError: anything else.
-    """
-    try:
-        xy = np.asarray(points, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise ConfigError("points must be (x, y) pairs of numbers, shape (p, 2)") from None
-    if xy.ndim != 2 or xy.shape[1] != 2:
-        raise ConfigError(f"points must be (x, y) pairs, shape (p, 2), got shape {xy.shape}")
-    if not np.isfinite(xy).all():
-        raise ConfigError(f"points must be finite numbers, got {xy[~np.isfinite(xy).all(1)][0].tolist()}")
-    outside = (xy < 0).any(1) | (xy > [size[1], size[0]]).any(1)
-    if outside.any():
-        x, y = xy[outside][0]
-        raise ConfigError(f"point ({x:g}, {y:g}) lies outside the reference picture of {size[1]} x {size[0]} pixels")
-    return xy
-
-
-def points_to_grid(
-    points: Float[np.ndarray, "p 2"], size: tuple[int, int], extent: tuple[float | int, float | int]
-) -> Int[np.ndarray, "p 2"]:
-    """(x, y) in pixels of a picture of `size` -> (x, y) of the patch: scaled, rounded half to even, clamped.
-
-    Args:
-        extent: (rows, columns) of patches that the picture covers; a last one may be covered in part.
-    """
-    scale = np.array([extent[1] / size[1], extent[0] / size[0]])
-    return np.clip(np.rint(points * scale), 0, np.ceil(extent[::-1]) - 1).astype(np.int64)
 
 
 @contextmanager
@@ -257,6 +236,10 @@ def _opened(file: BinaryIO) -> tuple[Image.Image, int | None]:
     with _pillow_limit(None) as theirs:
         Image.init()
         return Image.open(file, formats=[known for known in _FORMATS if known in Image.OPEN]), theirs
+
+
+def _orientation(image: Image.Image) -> int:
+    return int(image.getexif().get(ExifTags.Base.Orientation, 1))
 
 
 def _check_size(image: Image.Image, name: str, max_pixels: int) -> None:
@@ -384,7 +367,7 @@ def _fit(mask: Bool[np.ndarray, "H W"], size: tuple[int, int], name: str) -> Boo
             f"mask {name} is {mask.shape[1]} x {mask.shape[0]} pixels but its picture is {size[1]} x {size[0]}: {hint}"
         )
     fitted = np.asarray(Image.fromarray(mask).resize(size[::-1], Image.Resampling.NEAREST))
-    if not fitted.any():
+    if mask.any() and not fitted.any():
         raise MaskError(f"mask {name} loses every pixel when resized to its picture's {size[1]} x {size[0]}")
     return fitted
 

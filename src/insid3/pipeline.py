@@ -20,14 +20,13 @@ from insid3.frame import Frame, inner_size
 from insid3.images import (
     Label,
     Source,
-    checked_points,
     name_of,
-    points_to_grid,
     read_image,
     read_mask,
     resize_mask,
     thumbnail,
 )
+from insid3.points import checked_points, points_to_grid
 from insid3.refinement import picture_to_refine, to_mask, working_size
 from insid3.stages.aggregate import cluster_scores, margins
 from insid3.stages.cluster import cluster_means

@@ -75,6 +75,27 @@ def test_sweep_and_report(invoke: Invoke, own: Path) -> None:
     assert "- config.threshold: 0.2 and 1.5" in result.stdout
     assert "| warm | 3 | " in result.stdout
     assert "<table>" in Path("compared.html").read_text()
+    assert "out is a sweep: read out/sweep.md, or give one of its folders (thr" in str(
+        invoke("report", "out").exception
+    )
+    assert "give one of them" in str(invoke("report", *folders, "-o", "compared.txt").exception)
+    assert invoke("report", folders[0], "-o", "one.html").exit_code == 0
+    assert sorted(path.name for path in Path().glob("one.*")) == ["one.html", "one.md"]
+    Path(folders[0], "results.json").write_text('{"sets": {"warm": {}}, "settings": {}}')
+    assert "results.json is laid out otherwise" in str(invoke("report", folders[0]).exception)
+
+
+def test_a_sweep_of_one_is_a_sweep(invoke: Invoke, own: Path) -> None:
+    result = invoke("evaluate", f"episodes:{own}", "-o", "out", "--sweep", "tau=0.5")
+    assert result.stdout.splitlines()[-1] == "out/sweep.html"
+    assert Path("out/sweep.html").exists()
+
+
+def test_what_is_missing_is_named_before_anything_is_exported(invoke: Invoke, own: Path) -> None:
+    (own / "masks/red_b.png").unlink()
+    result = invoke("evaluate", f"episodes:{own}", "--export-episodes", "export")
+    assert "1 files are missing" in str(result.exception)
+    assert not Path("export").exists()
 
 
 def test_paper_protocol(invoke: Invoke, mini: Path) -> None:
@@ -102,7 +123,7 @@ def test_predictions_and_export(invoke: Invoke, own: Path) -> None:
     assert result.exit_code == 0, result.output
     first, second = (json.loads(Path(folder, "results.json").read_text()) for folder in ("out", "again"))
     assert first["sets"] == second["sets"]
-    assert "masks of another program: `out/masks`" in Path("again/report.md").read_text()
+    assert f"masks of another program: `{Path('out/masks').resolve()}`" in Path("again/report.md").read_text()
     assert invoke("evaluate", f"episodes:{own}", "--export-episodes", "export").exit_code == 0
     assert invoke("evaluate", "episodes:export", "-o", "exported", "--score-at", "original").exit_code == 0
     assert json.loads(Path("exported/results.json").read_text())["miou"] == first["miou"]
@@ -140,7 +161,17 @@ def test_check(invoke: Invoke, mini: Path) -> None:
         (["episodes:OWN", "-o", "out", "--sweep", "shape=1"], "with a name of method"),
         (["episodes:OWN", "-o", "out", "--tile", "32"], "use --score-at original with --tile"),
         (["episodes:OWN", "-o", "out", "--predictions", "nowhere"], "nowhere is not a folder"),
-        (["episodes:OWN", "-o", "out", "--predictions", ".", "--sweep", "tau=1"], "goes neither with --sweep"),
+        (["episodes:OWN", "-o", "out", "--predictions", ".", "--sweep", "tau=1"], "leave out --sweep"),
+        (
+            ["episodes:OWN", "-o", "out", "--predictions", ".", "--size", "28", "--method", "nearest"],
+            "--method, --size",
+        ),
+        (["coco", "--data-root", ".", "-o", "out", "--fold", "²"], "--fold must be 'all' or a number"),
+        (["episodes:OWN", "-o", "out", "--fold", "1"], "has no folds: leave out --fold"),
+        (["coco", "--data-root", ".", "-o", "out", "--sweep", "taw=1"], "with a name of method"),
+        (["coco", "--data-root", ".", "-o", "out", "--method", "magic"], "unknown method 'magic'"),
+        (["episodes:OWN", "-o", "OWN"], "holds the data of 'warm': use another output folder"),
+        (["episodes:OWN", "-o", "out", "--export-episodes", "out"], "give them different folders"),
         (["episodes:OWN", "-o", "ref.png"], "is not a folder that you may write to"),
     ],
 )
@@ -152,10 +183,17 @@ def test_what_cannot_be_done_is_said(invoke: Invoke, own: Path, words: list[str]
     assert not Path("out/results.jsonl").exists()
 
 
+def test_seeds_that_are_none(invoke: Invoke) -> None:
+    for seed in (-1, 2**32):
+        result = invoke("evaluate", "coco", "--data-root", ".", "-o", "out", "--seed", seed)
+        assert result.exit_code == 2
+        assert "--seed" in result.output
+
+
 def test_points_and_masks_do_not_mix(invoke: Invoke, mini: Path) -> None:
     spair = ("evaluate", "spair", "--data-root", mini, "-o", "out")
     assert "spair has points: leave it out" in str(invoke(*spair, "--method", "nearest").exception)
-    assert "nor with spair" in str(invoke(*spair, "--predictions", ".").exception)
+    assert "spair has points: leave it out" in str(invoke(*spair, "--predictions", ".").exception)
     assert "spair has points: leave it out" in str(invoke(*spair, "--export-episodes", "e").exception)
     result = invoke(*spair, "--limit", 3)
     assert result.exit_code == 0

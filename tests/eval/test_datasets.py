@@ -233,7 +233,7 @@ def test_a_mask_that_pycocotools_cannot_read_is_named(mini: Path) -> None:
     reader = Reader(mini)
     (name,) = {view.picture for view in (draw(["lvis"], Readers(mini), limit=1)[0].episodes[0].target,)}  # type: ignore[union-attr]
     for segmentation in ("oops", [[1, 2]], {"size": [3, 3], "counts": None}, 7):
-        reader.annotations = lambda _, s=segmentation: {1: {"x": {"annotations": [{"segmentation": s}]}}}  # type: ignore[misc]
+        reader.annotations = lambda _, s=segmentation: {1: {"x": {"annotations": [{"segmentation": s}]}}}  # type: ignore[method-assign,misc]
         with pytest.raises(DataError, match="has no mask"):
             reader.mask(View(name, ("lvis", "LVIS/lvis_val.pkl", 1, "x")))
 
@@ -337,6 +337,48 @@ def test_reader_explains(own: Path) -> None:
 def test_own_masks_may_be_empty(own: Path) -> None:
     Image.fromarray(np.zeros((64, 64), np.uint8)).save(own / "masks" / "red_a.png")
     assert not Reader(own).mask(View("images/red_a.png", ("any", "masks/red_a.png"))).any()
+
+
+def test_own_masks_are_read_like_those_of_references(own: Path) -> None:
+    """Rings of JPEG, palettes whose first colour is not black, opaque alpha, a size limit."""
+    view = View("images/red_a.png", ("any", "masks/red_a.jpg"))
+    mask = Image.fromarray(box_mask(8, 8, 40, 40).astype(np.uint8) * 255)
+    mask.save(own / "masks/red_a.jpg", quality=30)
+    assert np.array_equal(Reader(own).mask(view), box_mask(8, 8, 40, 40))
+    palette = mask.point(lambda value: value == 0).convert("L")
+    palette.putpalette([255, 255, 255, 0, 0, 0])
+    palette.save(own / "masks/red_a.png")
+    assert np.array_equal(
+        Reader(own).mask(View("images/red_a.png", ("any", "masks/red_a.png"))), box_mask(8, 8, 40, 40)
+    )
+    Image.new("RGBA", (64, 64), (0, 0, 0, 255)).save(own / "masks/red_a.png")
+    assert not Reader(own).mask(View("images/red_a.png", ("any", "masks/red_a.png"))).any()
+    for recipe in (("any", "masks/red_b.png"), ("grey", "masks/red_b.png"), ("value", "masks/red_b.png", 255)):
+        with pytest.raises(ImageError, match=r"has 64 x 64 pixels, the limit is 100"):
+            Reader(own, max_pixels=100).mask(View("images/red_b.png", recipe))
+
+
+def test_hidden_files_are_no_data(own: Path, mini: Path, tmp_path: Path) -> None:
+    lists = draw([f"folder:{own}"])
+    copy = tmp_path / "copy"
+    shutil.copytree(mini / "SUIM", copy / "SUIM")
+    shutil.copytree(mini / "ISIC", copy / "ISIC")
+    before = draw(["suim", "isic"], Readers(copy), limit=5)
+    counts = [count for name in ("suim", "isic") for _, count in check(name, copy)]
+    for name in ("images/._red_a.png", "masks/._red_a.png", "masks/.ipynb_checkpoints/red_a-checkpoint.png"):
+        (own / name).parent.mkdir(exist_ok=True)
+        (own / name).write_bytes(b"junk")
+    for name in ("SUIM/masks/FV/._d_r_1_.bmp", "ISIC/ISIC2018_Task1-2_Training_Input/1/._ISIC_1.jpg"):
+        (copy / name).write_bytes(b"junk")
+    assert draw([f"folder:{own}"]) == lists
+    assert draw(["suim", "isic"], Readers(copy), limit=5) == before
+    assert [count for name in ("suim", "isic") for _, count in check(name, copy)] == counts
+
+
+def test_a_fold_of_what_has_none_is_refused(own: Path) -> None:
+    for kind in ("folder", "episodes"):
+        with pytest.raises(ConfigError, match="has no folds: leave out --fold"):
+            draw([f"{kind}:{own}"], fold=1)
 
 
 def test_published_pictures_are_not_turned(tmp_path: Path) -> None:

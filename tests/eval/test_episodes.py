@@ -40,6 +40,32 @@ def test_every_file_of_the_miniature_sets_is_there(mini: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        ('"id": "red0"', '"id": 5', "5 is no text"),
+        (
+            '"picture": "images/red_b.png"',
+            '"picture": "../secret.png"',
+            "'../secret.png' lies outside of the data root",
+        ),
+        ('"masks/red_b.png"', '"/etc/passwd"', "'/etc/passwd' lies outside of the data root"),
+        ('"masks/red_b.png"', "7", "7 is no text"),
+        ('"box": null', '"box": [1, 2, 3]', r"box \(1, 2, 3\)"),
+        ('"box": null', '"box": [0, 0, "3", 4]', "box"),
+        ('"fold": 0', '"fold": "0"', "fold, shots, seed, length"),
+        ('"classes": {"red": "red"}', '"classes": {"red": 3}', "3 is no text"),
+    ],
+)
+def test_values_of_other_types_are_named(own: Path, tmp_path: Path, before: str, after: str, message: str) -> None:
+    save(draw([f"episodes:{own}"]), tmp_path / "list.json")
+    text = (tmp_path / "list.json").read_text()
+    assert before in text
+    (tmp_path / "list.json").write_text(text.replace(before, after, 1))
+    with pytest.raises(DataError, match=f"list.json is not a list of episodes .*{message}"):
+        load(tmp_path / "list.json")
+
+
+@pytest.mark.parametrize(
     ("content", "message"),
     [
         ("{", "is not a list of episodes"),

@@ -1,6 +1,7 @@
 """Numbers of a run by hand, and what is made of them to read."""
 
 import json
+import shutil
 from dataclasses import asdict, replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -8,17 +9,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from insid3.config import Config
 from insid3.errors import ConfigError, DataError
 from insid3.eval import compare, published, report, sweep
 from insid3.eval.datasets import DATASETS, draw
-from insid3.eval.episodes import Episode, EpisodeList, Pair, View
+from insid3.eval.episodes import Episode, EpisodeList, Pair, View, save
 from insid3.eval.export import export
 from insid3.eval.outputs import write_outputs
 from insid3.eval.predict import ModelPredictor
 from insid3.eval.reader import Reader, Readers
 from insid3.eval.results import results
 from insid3.eval.run import Evaluation, Outcome, Running
+from insid3.images import picture_size
 from stubs import colour_model
 
 VIEW = View("x.png", ("any", "x.png"))
@@ -163,6 +167,10 @@ def test_the_paper_stands_only_beside_its_own_protocol() -> None:
         paper_run(method="nearest"),
         paper_run(config={"solver": "mean-field"}),
         paper_run(config={"crf_size": 640}),
+        paper_run(config={"aggregation": "cross"}),
+        paper_run(config={"kmeans": 10}),
+        paper_run(config={"fit": "pad"}),
+        paper_run(config={"threshold": 0.3}),
     ):
         text = report.text_of(results([first, second], outcomes, _complete(settings)))
         assert "61.2" not in text
@@ -292,6 +300,8 @@ def test_only_episodes_of_both_runs_are_compared(tmp_path: Path) -> None:
         compare.compare(a, tmp_path / "nowhere")
     with pytest.raises(DataError, match=r"is .* the output of an insid3 evaluate that has finished"):
         compare.read_results(tmp_path / "nowhere")
+    save([each.first(1)], a / "episodes.json")
+    assert [found.episodes for found in compare.compare(a, b)[0]] == [1]  # lines of another list do not count
     (tmp_path / "a/results.json").write_text("{}")
     with pytest.raises(DataError, match=r"results.json is damaged \(no 'sets'\)"):
         compare.read_results(tmp_path / "a")
@@ -305,6 +315,9 @@ def test_grids() -> None:
         "keep_seed=true,kmeans=10": {"keep_seed": True, "kmeans": 10},
         "keep_seed=false,kmeans=10": {"keep_seed": False, "kmeans": 10},
     }
+    tiles = sweep.grid(["crf-size=none,320"])
+    config = Config(size=518, rank=2, tau=0.6, crf_size=400)
+    assert [sweep.applied(config, each).crf_size for each in tiles.values()] == [None, 320]
     assert sweep.grid(["method=nearest"]) == {"method=nearest": {"method": "nearest"}}
 
 
@@ -314,6 +327,7 @@ def test_grids() -> None:
         (["shape=1"], "with a name of method, size, rank"),
         (["tau"], "expected NAME=VALUE"),
         (["tau=,"], "expected NAME=VALUE"),
+        (["shots=1,5"], "run each with --shots"),
         (["tau=0.5", "tau=0.6"], "comes twice"),
     ],
 )
@@ -345,8 +359,26 @@ def test_exported_episodes_give_the_same_numbers(own: Path, mini: Path, tmp_path
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "export").rglob("*.png")}
     export(lists, Readers(mini), tmp_path / "export")
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "export").rglob("*.png")} == before
+    shutil.copytree(mini / "COCO2014", tmp_path / "other/COCO2014")
+    for file in (tmp_path / "other/COCO2014/val2014").iterdir():
+        Image.new("RGB", picture_size(file)[::-1], (1, 2, 3)).save(file)
+    export(draw(["coco"], Readers(tmp_path / "other"), limit=3), Readers(tmp_path / "other"), tmp_path / "export")
+    (other,) = draw([f"episodes:{tmp_path / 'export'}"])[0].first(1).episodes
+    assert isinstance(other, Episode)
+    assert theirs.picture(other.target).max() < 8  # not the picture of that name from the first folder
     with pytest.raises(DataError, match="spair has points: leave it out"):
         export(draw(["spair"], Readers(mini)), Readers(mini), tmp_path / "other")
+
+
+def test_class_names_are_no_formulas(tmp_path: Path) -> None:
+    each = replace(listed("own", 0, "ab", "ab", root="/data"), classes={"a": "price $5", "b": "a $x^ $"})
+    found = results([each], scored(each, (1, 2), (1, 3)), _complete(SETTINGS))
+    files = report.Illustrator(tmp_path, {})._classes("own", found["sets"]["own"])
+    assert (tmp_path / files["Classes"]).stat().st_size > 0
+
+
+def test_sets_of_similar_names_have_pictures_of_their_own(tmp_path: Path) -> None:
+    assert len({report._file_name(name) for name in ("a b", "a_b", "a/b", "a")}) == 4
 
 
 def test_captions_have_the_class_names_of_their_fold(

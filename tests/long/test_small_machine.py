@@ -18,7 +18,7 @@ model = INSID3.from_pretrained(size=2044, device="cpu", engine=sys.argv[1])
 INSID3(model.encoder, model.config.but(size=140)).encode(sys.argv[2])
 status = Path("/proc/self/status").read_text().splitlines()
 mapped = int(next(line for line in status if line.startswith("VmSize")).split()[1]) * 1024
-resource.setrlimit(resource.RLIMIT_AS, (mapped + 150 * 2**20,) * 2)
+resource.setrlimit(resource.RLIMIT_AS, (mapped + 400 * 2**20,) * 2)
 try:
     model.encode(sys.argv[2])
 except SizeError as error:

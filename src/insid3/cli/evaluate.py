@@ -1,5 +1,7 @@
 """insid3 evaluate, insid3 report."""
 
+import re
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -47,7 +49,9 @@ def evaluate(
             help="References of an episode.", show_default="1; for episodes:DIR all that it has", rich_help_panel=_WHAT
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the episodes' random draws.", rich_help_panel=_WHAT)] = 0,
+    seed: Annotated[
+        int, typer.Option(help="Of the episodes' random draws.", min=0, max=2**32 - 1, rich_help_panel=_WHAT)
+    ] = 0,
     limit: Annotated[
         int | None, typer.Option(help="Only the first N episodes of each list.", min=1, rich_help_panel=_WHAT)
     ] = None,
@@ -120,6 +124,7 @@ def evaluate(
     from insid3.eval import datasets as sets
     from insid3.eval import episodes as lists_of
     from insid3.eval.reader import Readers
+    from insid3.eval.run import Evaluation, check_files
 
     console = Console(stderr=True)
     if check:
@@ -133,7 +138,9 @@ def evaluate(
     for folder in (output, export_episodes, episodes_out and episodes_out.parent):
         if folder is not None:
             check_writable(folder)
-    readers = Readers(data_root, model.given("max_pixels") or Config.max_pixels)
+    max_pixels = model.given("max_pixels") or Config.max_pixels
+    readers = Readers(data_root, max_pixels)
+    variants = _variants(model, method, protocol, sweep or [], predictions)
     if episodes is not None:
         if fold != "all" or shots is not None or seed:
             raise ConfigError("--episodes holds drawn episodes: leave out --fold, --shots and --seed")
@@ -148,23 +155,25 @@ def evaluate(
     if export_episodes is not None:
         from insid3.eval.export import export
 
+        if output is not None and output.resolve() == export_episodes.resolve():
+            raise ConfigError("-o and --export-episodes both write episodes.json: give them different folders")
+        check_files(lists, readers)
         export(lists, readers, export_episodes)
     if output is None:
         return
 
     from insid3.eval.outputs import write_outputs
     from insid3.eval.report import check_installed
-    from insid3.eval.run import Evaluation
 
     check_installed()
     if predictions is not None:
-        if sweep or any(each.has_points for each in lists):
-            raise ConfigError("--predictions holds masks: it goes neither with --sweep nor with spair")
+        if any(each.has_points for each in lists):
+            raise ConfigError("--predictions holds masks, spair has points: leave it out")
         from insid3.eval.predict import FolderPredictor
 
-        predictors: dict[str, Predictor] = {".": FolderPredictor(predictions, score_at)}
+        predictors: dict[str, Predictor] = {".": FolderPredictor(predictions, score_at, max_pixels)}
     else:
-        predictors = _predictors(model, method, protocol, score_at, sweep or [], keep_features, lists)
+        predictors = _predictors(model, variants, protocol, score_at, keep_features, lists)
     with Evaluation(predictors, lists, output, readers, masks=masks, overwrite=overwrite) as evaluation:
         _progress(evaluation, console, quiet=model.quiet, verbose=model.verbose)
         found = write_outputs(evaluation, limit)
@@ -176,7 +185,9 @@ def evaluate(
 @app.command()
 def report(
     runs: Annotated[list[Path], typer.Argument(help="One folder of insid3 evaluate, or two.", show_default=False)],
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the report into this .md file.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write the report: a .md or .html file, it becomes both.")
+    ] = None,
 ) -> None:
     """Show a run, or compare two runs on the episodes that both have: difference, interval, win rate.
 
@@ -186,16 +197,20 @@ def report(
 
     if len(runs) > 2:
         raise ConfigError(f"report shows one run or compares two, got {len(runs)}")
-    text = compare.text_of(*runs) if len(runs) == 2 else report.text_of(compare.read_results(runs[0]))
+    if output is not None:
+        if output.suffix not in (".md", ".html"):
+            raise ConfigError(f"-o {output}: the report is written as NAME.md and NAME.html, give one of them")
+        report.check_installed()
+    text = compare.text_of(*runs) if len(runs) == 2 else compare.text_of_one(runs[0])
     typer.echo(text.rstrip())
     if output is not None:
-        report.write_report(output.parent, output.name.removesuffix(".md"), text)
+        report.write_report(output.parent, output.stem, text)
 
 
 def _fold(text: str) -> int | None:
     if text == "all":
         return None
-    if not text.removeprefix("-").isdigit():
+    if not re.fullmatch("-?[0-9]+", text):
         raise ConfigError(f"--fold must be 'all' or a number, got {text!r}")
     return int(text)
 
@@ -217,34 +232,63 @@ def _check(names: list[str], data_root: Path | None) -> int:
     return int(missing)
 
 
+def _variants(
+    model: Model, method: str, protocol: str, sweep: list[str], predictions: Path | None
+) -> dict[str, dict[str, Any]]:
+    """What each predictor's settings and method are, by the folder of its results.
+
+    Raises:
+        ConfigError: unknown names, or options that exclude each other.
+    """
+    from insid3.eval.methods import METHODS
+    from insid3.eval.sweep import grid
+
+    variants = {name: {"method": method, **own} for name, own in (grid(sweep) if sweep else {".": {}}).items()}
+    given = [field.name for field in fields(Config) if model.given(field.name) is not None]
+    given += [name for changes in variants.values() for name in changes if name != "method"]
+    if predictions is not None:
+        taken = {"--sweep": bool(sweep), "--method": method != "insid3", "--protocol": protocol != "published"}
+        own = [flag for flag, is_given in taken.items() if is_given]
+        own += [_flag(name) for name in dict.fromkeys(given) if name != "max_pixels" and not sweep]
+        if own:
+            raise ConfigError(f"--predictions holds masks that are made: leave out {', '.join(own)}")
+    if unknown := {str(changes["method"]) for changes in variants.values()} - METHODS.keys():
+        raise ConfigError(f"unknown method {min(unknown)!r}: use {', '.join(METHODS)}")
+    refinement = [name for name in ("refine", "solver", "crf_size") if name in given]
+    if protocol == "paper" and refinement:
+        raise ConfigError(f"--protocol paper sets the refinement itself: leave out {', '.join(map(_flag, refinement))}")
+    return variants
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
 def _predictors(
-    model: Model, method: str, protocol: str, score_at: Any, sweep: list[str], keep: int, lists: "list[EpisodeList]"
+    model: Model,
+    variants: dict[str, dict[str, Any]],
+    protocol: str,
+    score_at: Any,
+    keep: int,
+    lists: "list[EpisodeList]",
 ) -> "dict[str, Predictor]":
     from insid3.eval.keep import KeptEncoder
     from insid3.eval.predict import ModelPredictor
     from insid3.eval.published import paper_settings
-    from insid3.eval.sweep import grid
+    from insid3.eval.sweep import applied
     from insid3.pipeline import INSID3
 
-    variants = grid(sweep) if sweep else {".": {}}
-    swept = {name for changes in variants.values() for name in changes}
-    own = [name for name in ("refine", "solver", "crf_size") if model.given(name) is not None or name in swept]
-    if protocol == "paper" and own:
-        flags = ", ".join(f"--{name.replace('_', '-')}" for name in own)
-        raise ConfigError(f"--protocol paper sets the refinement itself: leave out {flags}")
-    methods = {settings.get("method", method) for settings in variants.values()}
-    if methods != {"insid3"} and any(each.has_points for each in lists):
+    if {changes["method"] for changes in variants.values()} != {"insid3"} and any(each.has_points for each in lists):
         raise ConfigError("the other methods make masks, spair has points: leave it out")
     loaded = model.load()
     encoder = KeptEncoder(loaded.encoder, keep * 2**20)
     predictors: dict[str, Predictor] = {}
     for name, changes in variants.items():
-        settings = {key: value for key, value in changes.items() if key != "method"}
-        config = loaded.config.but(**settings)
+        config = applied(loaded.config, changes)
         if protocol == "paper":
             config = config.but(**paper_settings(config.size))
-        its = INSID3(encoder, config, loaded.match_config.but(**settings))
-        predictors[name] = ModelPredictor(its, str(changes.get("method", method)), score_at)
+        its = INSID3(encoder, config, applied(loaded.match_config, changes))
+        predictors[name] = ModelPredictor(its, changes["method"], score_at)
     return predictors
 
 
@@ -288,7 +332,7 @@ def _progress(evaluation: "Evaluation", console: "Console", *, quiet: bool, verb
 def _tell(found: dict[str, dict[str, Any]], output: Path) -> None:
     """The numbers, to stdout."""
     for name, numbers in found.items():
-        if len(found) > 1:
+        if name != ".":
             typer.echo(name)
         for title, its in numbers["sets"].items():
             if its.get("miou") is not None:
@@ -300,4 +344,4 @@ def _tell(found: dict[str, dict[str, Any]], output: Path) -> None:
                 typer.echo(f"{title:12} PCK  {values}   {its['episodes']} pairs")
         if numbers["miou"] is not None:
             typer.echo(f"{'mean':12} mIoU {numbers['miou']:5.1f}")
-    typer.echo(f"{output / ('report.html' if len(found) == 1 else 'sweep.html')}")
+    typer.echo(f"{output / ('report.html' if '.' in found else 'sweep.html')}")

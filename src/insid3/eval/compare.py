@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from insid3.errors import DataError
+from insid3.eval import report
+from insid3.eval.episodes import load
 from insid3.eval.metrics import bootstrap_mean, bootstrap_miou, bootstrap_weights, class_iou, interval
-from insid3.eval.report import table
 from insid3.eval.run import Outcome
 from insid3.storage import flat, read_lines
 
@@ -65,7 +66,26 @@ def read_results(folder: Path) -> dict[str, Any]:
     Raises:
         DataError: there is none, or it cannot be read.
     """
+    if not (folder / "results.json").exists() and (folder / "sweep.json").exists():
+        variants = ", ".join(sorted(file.parent.name for file in folder.glob("*/results.json")))
+        raise DataError(f"{folder} is a sweep: read {folder / 'sweep.md'}, or give one of its folders ({variants})")
     return _json(folder / "results.json", "sets", "settings")
+
+
+def text_of_one(folder: Path) -> str:
+    """The report of one run in Markdown.
+
+    Raises:
+        DataError: there is none, or it is from another version.
+    """
+    results = read_results(folder)
+    try:
+        return report.text_of(results)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise DataError(
+            f"{folder / 'results.json'} is laid out otherwise ({error!r:.120}): run insid3 evaluate again, "
+            "it keeps what is done"
+        ) from error
 
 
 def text_of(first: Path, second: Path) -> str:
@@ -103,7 +123,7 @@ def text_of(first: Path, second: Path) -> str:
             f"- B: {second}",
             *differ,
             "",
-            *table(head, rows),
+            *report.table(head, rows),
             explained,
             "",
             *notes,
@@ -129,11 +149,13 @@ def _outcomes(folder: Path) -> dict[str, Outcome]:
     file = folder / "results.jsonl"
     if not file.exists():
         raise DataError(f"{folder} holds no results.jsonl: give a folder that insid3 evaluate wrote (-o)")
+    lists = next((each for each in (folder / "episodes.json", folder.parent / "episodes.json") if each.exists()), None)
+    ids = None if lists is None else {episode.id for each in load(lists) for episode in each.episodes}
     try:
         found = [Outcome.of(line) for line in read_lines(file)]
     except (ValueError, TypeError, AttributeError) as error:
         raise DataError(f"{file} is not from insid3 evaluate ({error!r:.120})") from error
-    return {outcome.id: outcome for outcome in found if outcome.iou is not None}
+    return {outcome.id: outcome for outcome in found if outcome.iou is not None and (ids is None or outcome.id in ids)}
 
 
 def _resampled(pairs: Sequence[_Both]) -> tuple[np.ndarray, np.ndarray]:

@@ -141,6 +141,7 @@ def load(path: Path) -> list[EpisodeList]:
             raise DataError(f"{path} is not a list of episodes that this insid3 reads: draw it again (--episodes-out)")
         lists = [EpisodeList(**{**each, "episodes": tuple(map(_episode, each["episodes"]))}) for each in data["lists"]]
         for each in lists:
+            _check(each)
             if unknown := {episode.cls for episode in each.episodes} - each.classes.keys():
                 raise DataError(f"{path}: {each.name} has episodes of classes that it does not list: {unknown}")
         return lists
@@ -163,6 +164,32 @@ def _episode(data: dict[str, Any]) -> Episode | Pair:
 
 def _view(data: dict[str, Any]) -> View:
     return View(data["picture"], tuple(data["mask"]), tuple(data["box"]) if data["box"] else None)
+
+
+def _check(each: EpisodeList) -> None:
+    """ValueError: values of other types than they are declared with, or paths out of the data root."""
+    texts = [each.dataset, each.set, *each.classes, *each.classes.values(), *([] if each.root is None else [each.root])]
+    numbers, boxes, paths = [each.fold, each.shots, each.seed, each.length], list[object](), list[object]()
+    for episode in each.episodes:
+        texts += [episode.id, episode.cls]
+        paths += files_of(episode)
+        if isinstance(episode, Episode):
+            boxes += [view.box for view in (episode.target, *episode.references) if view.box is not None]
+        else:
+            points = [value for point in (*episode.source_points, *episode.target_points) for value in point]
+            if not all(isinstance(value, int | float) for value in (*points, episode.threshold)):
+                raise ValueError(f"points of {episode.id}")
+    for value in (*texts, *paths):
+        if not isinstance(value, str):
+            raise ValueError(f"{value!r} is no text")
+    for box in boxes:
+        if not (isinstance(box, tuple) and len(box) == 4 and all(type(side) is int for side in box)):
+            raise ValueError(f"box {box!r}")
+    if not all(type(number) is int for number in numbers):
+        raise ValueError(f"fold, shots, seed, length: {numbers}")
+    for path in map(str, paths):
+        if Path(path).is_absolute() or ".." in Path(path).parts:
+            raise ValueError(f"{path!r} lies outside of the data root")
 
 
 def _digest(data: Any) -> str:

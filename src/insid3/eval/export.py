@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import Image
 
 from insid3.batch.writers import write_mask
 from insid3.errors import DataError
 from insid3.eval.episodes import Episode, EpisodeList, Recipe, View
 from insid3.eval.reader import Reader, Readers
+from insid3.images import is_upright
 from insid3.storage import write_atomically, write_text, writing
 
 
@@ -56,11 +57,13 @@ def export(lists: Sequence[EpisodeList], readers: Readers, folder: Path) -> int:
 def _written(reader: Reader, view: View, folder: Path) -> str:
     """The stem of picture and mask; a picture has as many as it has masks in use."""
     source = reader.root / view.picture
-    stem = f"{source.stem}_{sha256(repr((view.picture, view.mask, view.box)).encode()).hexdigest()[:8]}"
+    what = (str(reader.root.resolve()), view.picture, view.mask, view.box)
+    stem = f"{source.stem}_{sha256(repr(what).encode()).hexdigest()[:8]}"
     mask = folder / "masks" / f"{stem}.png"
     if mask.exists():  # written last
         return stem
-    whole = view.box is None and source.suffix.lower() in (".jpg", ".png") and _is_upright(source)
+    # A copy that is not upright would be turned by others, but not its mask.
+    whole = view.box is None and source.suffix.lower() in (".jpg", ".png") and is_upright(source)
     if whole:
         file = folder / "images" / f"{stem}{source.suffix.lower()}"
         writing(lambda: write_atomically(file, lambda temporary: shutil.copyfile(source, temporary)))
@@ -78,9 +81,3 @@ def _ignored(reader: Reader, target: View, recipe: Recipe, stem: str, folder: Pa
         pixels: np.ndarray = reader.mask(target, recipe)
         writing(lambda: write_mask(file, pixels))
     return stem
-
-
-def _is_upright(path: Path) -> bool:
-    """Others would turn it, its masks are as it is stored."""
-    with Image.open(path) as image:
-        return image.getexif().get(ExifTags.Base.Orientation, 1) == 1

@@ -23,7 +23,7 @@ def write_outputs(evaluation: Evaluation, limit: int | None = None) -> dict[str,
         figures = illustrator.figures(evaluation.lists, numbers, evaluation.readers)
         report.write_report(record.folder, "report", report.text_of(numbers, figures=figures))
         found[name] = numbers
-    if len(found) > 1:
+    if "." not in found:
         report.write_report(evaluation.output, "sweep", sweep.text_of(found))
         text = json.dumps({name: {"miou": n["miou"], "sets": n["sets"]} for name, n in found.items()}, indent=1)
         write_text(evaluation.output / "sweep.json", text)

@@ -1,6 +1,7 @@
 """Pickles and .npy files of data sets, without running what is in them."""
 
 import pickle
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -9,19 +10,61 @@ import numpy as np
 
 from insid3.errors import DataError
 
-# What files may name, by module and name. Numpy's functions have moved between its versions.
-_NUMPY = {"_reconstruct": np.zeros(0).__reduce__()[0], "scalar": np.float64(0).__reduce__()[0]}
+
+class _Dtype:
+    """What stands in for numpy's dtypes while a file is read.
+
+    Numpy would believe the flags that a file gives a dtype, and then take numbers for addresses. Of all that a file
+    says, only the kind, the size and the byte order are taken.
+    """
+
+    def __init__(self, code: str, *_: object) -> None:
+        if not re.fullmatch(r"[|<>=]?[biufcSUO][0-9]*", code):
+            raise ValueError(f"dtype {code!r} is not of plain numbers or text")
+        self.dtype = np.dtype(code)
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        _, order, *structure = state[:5]
+        if any(part is not None for part in structure):
+            raise ValueError("a dtype with fields")
+        self.dtype = self.dtype.newbyteorder(order)
+
+
+class _Array(np.ndarray):
+    """An array whose dtype comes as a `_Dtype`."""
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        version, shape, dtype, is_fortran, data = state
+        super().__setstate__((version, shape, _plain(dtype), is_fortran, data))
+
+
+def _plain(dtype: Any) -> np.dtype[Any]:
+    if not isinstance(dtype, _Dtype):
+        raise TypeError(f"{type(dtype).__name__} in the place of a dtype")
+    return dtype.dtype
+
+
+def _empty_array(*_: object) -> np.ndarray:
+    return np.ndarray.__new__(_Array, (0,), np.int8)
+
+
+def _scalar(dtype: Any, data: bytes) -> Any:
+    return np.frombuffer(data, _plain(dtype), count=1)[0]
+
+
+def _from_buffer(data: bytes, dtype: Any, shape: tuple[int, ...], order: Any) -> np.ndarray:
+    return np.frombuffer(data, _plain(dtype)).reshape(shape, order=order)  # refuses objects
+
+
+# What files may name, by module and name, and what they get. Numpy's functions have moved between its versions.
 _KNOWN: dict[tuple[str, str], Any] = {
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): np.dtype,
-    **{(f"numpy.{core}.multiarray", name): what for core in ("core", "_core") for name, what in _NUMPY.items()},
-    **{
-        (f"numpy.{core}.numeric", "_frombuffer"): lambda data, dtype, shape, order: np.frombuffer(data, dtype).reshape(
-            shape, order=order
-        )
-        for core in ("core", "_core")
-    },
+    ("numpy", "ndarray"): "numpy.ndarray",  # only named as the kind of array that follows
+    ("numpy", "dtype"): _Dtype,
+    **{(f"numpy.{core}.multiarray", "_reconstruct"): _empty_array for core in ("core", "_core")},
+    **{(f"numpy.{core}.multiarray", "scalar"): _scalar for core in ("core", "_core")},
+    **{(f"numpy.{core}.numeric", "_frombuffer"): _from_buffer for core in ("core", "_core")},
     ("_codecs", "encode"): lambda text, _: text.encode("latin1"),  # how protocol 2 keeps bytes
+    ("builtins", "bytes"): lambda: b"",  # and these where there are none
 }
 _PLAIN = {("collections", "OrderedDict"), ("collections", "defaultdict")} | {
     ("builtins", name) for name in ("dict", "list", "tuple", "set", "frozenset", "int")
@@ -45,8 +88,9 @@ def load_array(path: Path) -> np.ndarray:
     """
 
     def load(file: BinaryIO) -> np.ndarray:
-        np.lib.format.read_magic(file)
-        if not np.lib.format.read_array_header_1_0(file)[2].hasobject:
+        first = np.lib.format.read_magic(file) == (1, 0)
+        read_header = np.lib.format.read_array_header_1_0 if first else np.lib.format.read_array_header_2_0
+        if not read_header(file)[2].hasobject:
             file.seek(0)
             return np.load(file, allow_pickle=False)
         return np.asarray(_Restricted(file, path).load(), dtype=object)

@@ -13,11 +13,11 @@ import insid3
 from insid3.concept import Concept
 from insid3.encoded import Encoded
 from insid3.errors import ConfigError, DataError
-from insid3.eval.episodes import Episode, EpisodeList, Pair, View
+from insid3.eval.episodes import Episode, Pair, View
 from insid3.eval.methods import METHODS
 from insid3.eval.reader import Reader
 from insid3.frame import inner_size
-from insid3.images import nearest, read_values, resize_image
+from insid3.images import MAX_PIXELS, nearest, read_values, resize_image
 from insid3.pipeline import INSID3
 from insid3.refinement import picture_to_refine
 
@@ -83,8 +83,8 @@ class Predictor(Protocol):
 
     settings: dict[str, Any]  #: what the results depend on
 
-    def missing(self, lists: list[EpisodeList]) -> list[Path]:
-        """Files that it will need and that are not there."""
+    def files(self, episode: Episode | Pair) -> list[Path]:
+        """What it reads besides the episode's own files."""
         ...
 
     def segment(self, material: Material) -> Prediction: ...
@@ -122,7 +122,7 @@ class ModelPredictor:
             "match_config": model.match_config.as_dict(),
         }
 
-    def missing(self, lists: list[EpisodeList]) -> list[Path]:
+    def files(self, episode: Episode | Pair) -> list[Path]:
         return []
 
     def segment(self, material: Material) -> Prediction:
@@ -168,19 +168,20 @@ class FolderPredictor:
         DataError: no such folder.
     """
 
-    def __init__(self, folder: Path, score_at: ScoreAt = "model") -> None:
+    def __init__(self, folder: Path, score_at: ScoreAt = "model", max_pixels: int = MAX_PIXELS) -> None:
         if not folder.is_dir():
             raise DataError(f"{folder} is not a folder: --predictions wants one with a mask ID.png for each episode")
-        self.folder, self.score_at = folder, score_at
-        self.settings = {"insid3": insid3.__version__, "predictions": str(folder), "score_at": score_at}
+        self.folder, self.score_at, self.max_pixels = folder.resolve(), score_at, max_pixels
+        self.settings = {"insid3": insid3.__version__, "predictions": str(self.folder), "score_at": score_at}
 
-    def missing(self, lists: list[EpisodeList]) -> list[Path]:
-        paths = [self.folder / f"{episode.id}.png" for each in lists for episode in each.episodes]
-        return [path for path in paths if not path.is_file()]
+    def files(self, episode: Episode | Pair) -> list[Path]:
+        return [self.folder / f"{episode.id}.png"]
 
     def segment(self, material: Material) -> Prediction:
-        values = read_values(self.folder / f"{material.episode.id}.png")
-        mask = np.any(values.reshape(*values.shape[:2], -1)[..., :3] > 0, axis=-1)
+        values = read_values(self.files(material.episode)[0], self.max_pixels)
+        values = values.reshape(*values.shape[:2], -1)
+        colours = values.shape[2] - (values.shape[2] in (2, 4))  # the last one is alpha
+        mask = np.any(values[..., :colours] > 0, axis=-1)
         return Prediction(mask if self.score_at == "model" else nearest(mask, material.truth.shape))
 
     def match(self, material: Material) -> Float[np.ndarray, "p 2"]:

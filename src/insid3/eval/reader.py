@@ -27,11 +27,20 @@ class Reader:
 
     def __init__(self, root: Path, *, upright: bool = False, max_pixels: int = MAX_PIXELS) -> None:
         self.root, self.upright, self.max_pixels = root, upright, max_pixels
-        self.annotations: Callable[[str], Any] = lru_cache(4096)(self._annotations)
+        self._texts = lru_cache(4096)(self._annotations)
+        self._arrays = lru_cache(2)(self._annotations)  # ten megabytes each
         self.size: Callable[[str], Size] = cache(lambda file: picture_size(root / file, upright=upright))
 
+    def annotations(self, file: str) -> Any:
+        """What is in a .json, .pkl or .npy file.
+
+        Raises:
+            DataError: missing, damaged, or a pickle with code in it.
+        """
+        return (self._arrays if file.endswith(".npy") else self._texts)(file)
+
     def picture(self, view: View) -> UInt8[np.ndarray, "h w 3"]:
-        return _cut(read_image(self.root / view.picture, self.max_pixels, upright=self.upright), view)
+        return self._cut(read_image(self.root / view.picture, self.max_pixels, upright=self.upright), view)
 
     def mask(self, view: View, recipe: Recipe | None = None) -> Bool[np.ndarray, "h w"]:
         """Of the view's concept, or of another recipe for the same picture; may be empty.
@@ -53,7 +62,19 @@ class Reader:
                 f"{self.root / arguments[0]} is a mask of {mask.shape[1]} x {mask.shape[0]} pixels, its picture "
                 f"{view.picture} has {size[1]} x {size[0]}"
             )
-        return _cut(mask, view)
+        return self._cut(mask, view)
+
+    def _cut(self, pixels: np.ndarray, view: View) -> np.ndarray:
+        if view.box is None:
+            return pixels
+        x0, y0, x1, y1 = view.box
+        part = pixels[y0:y1, x0:x1]
+        if part.size == 0:
+            raise DataError(
+                f"{self.root / view.picture} has {pixels.shape[1]} x {pixels.shape[0]} pixels, nothing of it lies in "
+                f"the box {view.box} of the episode"
+            )
+        return part
 
     def _annotations(self, file: str) -> Any:
         path = self.root / file
@@ -92,13 +113,6 @@ class Readers:
         return self._kept[root]
 
 
-def _cut(pixels: np.ndarray, view: View) -> np.ndarray:
-    if view.box is None:
-        return pixels
-    x0, y0, x1, y1 = view.box
-    return pixels[y0:y1, x0:x1]
-
-
 def rasterised(segmentation: Any, size: Size) -> Bool[np.ndarray, "H W"]:
     """COCO's polygons or RLE."""
     try:
@@ -119,16 +133,15 @@ def _union(segmentations: list[Any], size: Size) -> Bool[np.ndarray, "H W"]:
 
 
 def _value(reader: Reader, size: Size, file: str, value: int) -> np.ndarray:
-    return read_values(reader.root / file) == value
+    return read_values(reader.root / file, reader.max_pixels) == value
 
 
 def _grey(reader: Reader, size: Size, file: str) -> np.ndarray:
-    return read_values(reader.root / file, grey=True) >= 128
+    return read_values(reader.root / file, reader.max_pixels, grey=True) >= 128
 
 
 def _any(reader: Reader, size: Size, file: str) -> np.ndarray:
-    values = read_values(reader.root / file)
-    return read_mask(values, size, "any") if values.any() else np.zeros(size, bool)
+    return read_mask(reader.root / file, size, "any", reader.max_pixels, may_be_empty=True)
 
 
 def _lvis(reader: Reader, size: Size, file: str, category: int, image: str) -> np.ndarray:

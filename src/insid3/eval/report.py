@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from html import escape
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,7 +14,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from insid3.draw import MAGENTA, matches, overlay, sheet
-from insid3.errors import ImageError, MissingExtraError
+from insid3.errors import Insid3Error, MissingExtraError
 from insid3.eval import published
 from insid3.eval.datasets import DATASETS
 from insid3.eval.episodes import Episode, EpisodeList, Pair
@@ -247,7 +248,8 @@ class Illustrator:
         axes = figure.subplots()
         label = "PCK@0.10" if "categories" in found else "IoU"
         if named:
-            axes.barh(range(len(bars)), values, tick_label=names, color="#e6008c")
+            axes.barh(range(len(bars)), values, color="#e6008c")
+            axes.set_yticks(range(len(bars)), names, parse_math=False)  # "$" is a letter
             axes.set_xlabel(f"{label}, per cent")
             axes.set_xlim(0, 100)
             axes.margins(y=0.01)
@@ -306,7 +308,7 @@ class Illustrator:
                     overlay(material.target, nearest(mask, material.truth.shape), MAGENTA),
                 ]
                 captions = [f"reference: {cls}", episode.id, f"found, IoU {value:.1f}"]
-        except ImageError:
+        except Insid3Error:
             return []
         return list(zip(shown, captions, strict=True))
 
@@ -315,4 +317,5 @@ class Illustrator:
 
 
 def _file_name(name: str) -> str:
-    return re.sub(r"[^\w.-]", "_", name)
+    plain = re.sub(r"[^\w.-]", "_", name)
+    return plain if plain == name else f"{plain}_{sha256(name.encode()).hexdigest()[:6]}"

@@ -40,15 +40,15 @@ def results(
         mine = [each for each in lists if each.set == name]
         found = (_points if mine[0].has_points else _masks)(mine, outcomes)
         sets[name] = {"dataset": mine[0].dataset, "shots": mine[0].shots, **found}
-    mious = [found["miou"] for found in sets.values() if found.get("miou") is not None]
+    mious = [found["miou"] for found in sets.values() if "miou" in found]
     done = [outcomes[episode.id] for each in lists for episode in each.episodes if episode.id in outcomes]
     return {
-        "miou": float(np.mean(mious)) if mious else None,
+        "miou": float(np.mean(mious)) if mious and None not in mious else None,
         "sets": sets,
         "episodes": len(done),
         "errors": sum(outcome.error is not None for outcome in done),
         "settings": dict(settings),
-        "seed": lists[0].seed,
+        "seed": max(each.seed for each in lists),  # 0 where nothing is drawn
         "limit": limit,
         "episodes_hash": digest_of(lists),
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},

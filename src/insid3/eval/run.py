@@ -3,8 +3,9 @@
 import json
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from insid3.batch.writers import write_mask
-from insid3.errors import ConceptError, DataError, ImageError, OutputError
+from insid3.errors import ConceptError, ConfigError, DataError, ImageError, OutputError
 from insid3.eval import episodes as episode_lists
 from insid3.eval.episodes import Episode, EpisodeList, Pair, files_of
 from insid3.eval.metrics import Counts, Tally, boundary_counts, correct, counts
@@ -22,6 +23,7 @@ from insid3.images import nearest
 from insid3.storage import append_line, differences, flat, read_lines, write_lines, write_text, writing
 
 _NAMED = 10  # missing files that the message names
+_MADE = ("results.json", "report.md", "report.html")  # from the outcomes, at the end
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class Outcome:
         correct: how many of them are correct at each alpha.
         score, reason: the mask's own (`Segmentation`).
         seconds: reading, marking and scoring.
+        files: sizes and times of all files that it was made from, as 16 hex digits.
         error: why there is nothing else.
     """
 
@@ -54,6 +57,7 @@ class Outcome:
     score: float | None = None
     reason: str | None = None
     seconds: float = 0.0
+    files: str = ""
     error: str | None = None
 
     @classmethod
@@ -74,22 +78,27 @@ class Record:
         self.folder, self.predictor = folder, predictor
         self._settings_file, self._lines_file = folder / "run.json", folder / "results.jsonl"
         if overwrite:
-            writing(lambda: self._lines_file.unlink(missing_ok=True))
-            writing(lambda: self._settings_file.unlink(missing_ok=True))
+            self._remove("results.jsonl", "run.json", *_MADE)
         self.outcomes = {outcome.id: outcome for outcome in self._outcomes() if outcome.error is None}
         if self._lines_file.exists():  # without a last line that was cut off, and what is to be tried again
             write_lines(self._lines_file, map(asdict, self.outcomes.values()))
         write_text(self._settings_file, json.dumps(predictor.settings, indent=1))
 
-    def has(self, episode: Episode | Pair, fingerprint: str) -> bool:
-        return episode.id in self.outcomes and self.outcomes[episode.id].fingerprint == fingerprint
+    def has(self, episode: Episode | Pair, fingerprint: str, files: str) -> bool:
+        found = self.outcomes.get(episode.id)
+        return found is not None and (found.fingerprint, found.files) == (fingerprint, files)
 
     def add(self, outcome: Outcome) -> None:
+        self._remove(*_MADE)  # of an earlier end
         writing(partial(append_line, self._lines_file, asdict(outcome)))
         self.outcomes[outcome.id] = outcome
 
     def mask_file(self, episode_id: str) -> Path:
         return self.folder / "masks" / f"{episode_id}.png"
+
+    def _remove(self, *names: str) -> None:
+        for name in names:
+            writing((self.folder / name).unlink if (self.folder / name).exists() else lambda: None)
 
     def _outcomes(self) -> list[Outcome]:
         if not self._settings_file.exists():
@@ -107,7 +116,8 @@ class Record:
                 "output folder, or --overwrite"
             ) from error
         ignored = ("insid3", "config.max_pixels", "match_config.max_pixels")
-        if different := differences(before, flat(self.predictor.settings), ignored):
+        different = differences(before, flat(self.predictor.settings), ignored)
+        if outcomes and different:
             raise OutputError(
                 f"{self.folder} holds results of another run ({', '.join(different)}): "
                 "use another output folder, or --overwrite"
@@ -157,7 +167,10 @@ class Evaluation:
         overwrite: bool = False,
     ) -> None:
         self.lists, self.readers, self.masks = list(lists), readers or Readers(), masks
-        self._name_missing(list(predictors.values()))
+        check_files(self.lists, self.readers, list(predictors.values()))
+        for each in self.lists:
+            if each.root is not None and Path(each.root).resolve() == output.resolve():
+                raise OutputError(f"{output} holds the data of {each.set!r}: use another output folder")
         writing(lambda: output.mkdir(parents=True, exist_ok=True))
         self.output, self._lock = output, FileLock(output / "lock")
         try:
@@ -167,10 +180,11 @@ class Evaluation:
                 f"another insid3 evaluate is writing to {output}: wait for it, or use another output folder"
             ) from error
         try:
+            self._check_lists(output / "episodes.json")
             self.records = {
                 name: Record(output / name, predictor, overwrite=overwrite) for name, predictor in predictors.items()
             }
-            self._save_lists(output / "episodes.json", check=not overwrite)
+            episode_lists.save(self.lists, output / "episodes.json")
         except BaseException:
             self.close()
             raise
@@ -191,24 +205,27 @@ class Evaluation:
             OutputError: the folder cannot be written to; what is done is kept.
         """
         for each in self.lists:
+            reader = self.readers(each.root)
             for episode, fingerprint in zip(each.episodes, each.fingerprints, strict=True):
-                material = Material(episode, self.readers(each.root))
+                material, its = Material(episode, reader), [reader.root / file for file in files_of(episode)]
                 for record in self.records.values():
-                    if not record.has(episode, fingerprint):
-                        record.add(self._one(each, material, fingerprint, record))
+                    files = _state([*its, *record.predictor.files(episode)])
+                    if not record.has(episode, fingerprint, files):
+                        found = self._one(material, record)
+                        own = Outcome(episode.id, fingerprint, each.set, each.fold, episode.cls, files=files)
+                        record.add(replace(own, **found))
                 yield each, [record.outcomes[episode.id] for record in self.records.values()]
 
-    def _one(self, each: EpisodeList, material: Material, fingerprint: str, record: Record) -> Outcome:
+    def _one(self, material: Material, record: Record) -> dict[str, Any]:
         start, episode = time.perf_counter(), material.episode
         try:
             if isinstance(episode, Pair):
                 found = self._points(material, episode, record)
             else:
                 found = self._mask(material, record)
-        except (ImageError, DataError, ConceptError) as error:
+        except (ImageError, DataError, ConceptError, ConfigError) as error:  # the last one: points that are no numbers
             found = {"error": str(error)}
-        seconds = round(time.perf_counter() - start, 3)
-        return Outcome(episode.id, fingerprint, each.set, each.fold, episode.cls, seconds=seconds, **found)
+        return {**found, "seconds": round(time.perf_counter() - start, 3)}
 
     def _mask(self, material: Material, record: Record) -> dict[str, Any]:
         mask, score, reason = record.predictor.segment(material)
@@ -237,32 +254,35 @@ class Evaluation:
             "iou": float(100 * right[:, 1].mean()),
         }
 
-    def _save_lists(self, file: Path, *, check: bool) -> None:
-        """Episodes that other folders call the same are others; those of published sets are told by what they are."""
+    @staticmethod
+    def _check_lists(file: Path) -> None:
         try:
-            before = {each.set: each.root for each in episode_lists.load(file)} if file.exists() else {}
+            if file.exists():
+                episode_lists.load(file)
         except DataError as error:
             raise OutputError(f"{file} is not from insid3 evaluate: use another output folder") from error
-        for each in self.lists if check else ():
-            theirs = before.get(each.set, each.root)
-            if (theirs and Path(theirs).resolve()) != (each.root and Path(each.root).resolve()):
-                raise OutputError(
-                    f"{file.parent} holds results of {each.set!r} from {theirs or 'a published data set'}, not "
-                    f"{each.root or each.dataset}: use another output folder, or --overwrite"
-                )
-        episode_lists.save(self.lists, file)
 
-    def _name_missing(self, predictors: list[Predictor]) -> None:
-        files = {
-            self.readers(each.root, each.dataset).root / file: None
-            for each in self.lists
-            for episode in each.episodes
-            for file in files_of(episode)
-        }
-        missing = [file for file in files if not file.exists()]
-        for predictor in predictors:
-            missing += predictor.missing(self.lists)
-        if missing:
-            named = "\n  ".join(map(str, missing[:_NAMED]))
-            more = f"\n  and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
-            raise DataError(f"{len(missing)} files are missing:\n  {named}{more}")
+
+def check_files(lists: Sequence[EpisodeList], readers: Readers, predictors: Sequence[Predictor] = ()) -> None:
+    """Name what is missing before anything runs.
+
+    Raises:
+        DataError: files of the episodes, or of the predictors, are not there.
+    """
+    files: dict[Path, None] = {}  # in order, each once
+    for each in lists:
+        root = readers(each.root, each.dataset).root
+        for episode in each.episodes:
+            files |= dict.fromkeys(root / file for file in files_of(episode))
+            files |= dict.fromkeys(file for predictor in predictors for file in predictor.files(episode))
+    missing = [file for file in files if not file.is_file()]
+    if missing:
+        named = "\n  ".join(map(str, missing[:_NAMED]))
+        more = f"\n  and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
+        raise DataError(f"{len(missing)} files are missing:\n  {named}{more}")
+
+
+def _state(files: Sequence[Path]) -> str:
+    """16 hex digits that change when a file does."""
+    stats = [file.stat() if file.exists() else None for file in files]
+    return sha256(repr([stat and (stat.st_size, stat.st_mtime_ns) for stat in stats]).encode()).hexdigest()[:16]

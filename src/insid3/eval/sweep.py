@@ -1,7 +1,7 @@
 """Grids of settings: which variants, and their results side by side."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from itertools import product
 from typing import Any
 
@@ -22,6 +22,8 @@ def grid(sweeps: Sequence[str]) -> dict[str, dict[str, Any]]:
     for sweep in sweeps:
         name, _, values = sweep.partition("=")
         name = name.strip().replace("-", "_")
+        if name == "shots":
+            raise ConfigError("--sweep shots: other shots are other episodes; run each with --shots and -o of its own")
         if name not in _NAMES:
             raise ConfigError(f"--sweep {sweep}: expected NAME=VALUE,VALUE with a name of {', '.join(_NAMES)}")
         if name in axes:
@@ -35,6 +37,13 @@ def grid(sweeps: Sequence[str]) -> dict[str, dict[str, Any]]:
         }
         for point in product(*axes.values())
     }
+
+
+def applied(config: Config, settings: Mapping[str, Any]) -> Config:
+    """The settings of one variant; "none" takes away what is set otherwise."""
+    given = {name: value for name, value in settings.items() if name != "method"}
+    without: dict[str, Any] = {name: None for name, value in given.items() if value is None}
+    return replace(config.but(**given), **without)
 
 
 def text_of(variants: Mapping[str, Mapping[str, Any]]) -> str:
@@ -63,6 +72,8 @@ def _parsed(name: str, value: str) -> Any:
     kind = next((str(field.type) for field in fields(Config) if field.name == name), "str")
     if kind == "<class 'bool'>" or kind == "bool":
         return {"true": True, "false": False}.get(value.lower(), value)
+    if value.lower() == "none" and "None" in kind:
+        return None
     for number in (int, float):
         try:
             return number(value)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from insid3.errors import ConfigError, DataError, Insid3Error
 from insid3.eval.datasets import folders, objects, own, parts, points
-from insid3.eval.datasets.base import DataSet, Draw, Drawn, Fold, Part
+from insid3.eval.datasets.base import DataSet, Draw, Drawn, Fold, Part, visible
 from insid3.eval.episodes import Episode, EpisodeList, Pair
 from insid3.eval.reader import Reader, Readers
 
@@ -49,11 +49,14 @@ def draw(
     lists: list[EpisodeList] = []
     for name in dict.fromkeys(names):
         kind, _, where = name.partition(":")
+        if fold not in (None, 0) and name not in DATASETS:
+            raise ConfigError(f"{name} has no folds: leave out --fold")
         if kind == "episodes" and where:
             found = [each.first(limit) for each in own.read_episodes(Path(where), shots)]
         elif kind == "folder" and where:
             drawn = own.draw_folder(Path(where), shots or 1, Draw(seed))
-            empty = EpisodeList(name, Path(where).resolve().name, 0, shots or 1, seed, 0, {}, (), where)
+            root = Path(where).resolve()
+            empty = EpisodeList(name, root.name, 0, shots or 1, seed, 0, {}, (), str(root))
             found = [_taken(drawn, empty, limit)]
         elif name in DATASETS:
             found = list(_published(DATASETS[name], readers(None, name), fold, shots or 1, seed, limit))
@@ -119,4 +122,4 @@ def check(name: str, data_root: Path) -> list[tuple[Part, int]]:
     """How many files of each part of a published data set are there."""
     if name not in DATASETS:
         raise ConfigError(f"unknown data set {name!r}: --check knows {', '.join(DATASETS)}")
-    return [(part, sum(1 for _ in data_root.glob(part.pattern))) for part in DATASETS[name].layout]
+    return [(part, len(visible(data_root, part.pattern))) for part in DATASETS[name].layout]

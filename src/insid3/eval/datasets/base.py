@@ -1,7 +1,8 @@
 """What the data sets have in common: the one way to draw, and what is known about each."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -59,11 +60,7 @@ class Drawn(NamedTuple):
 
 
 class Fold(NamedTuple):
-    """What is drawn from; `draws` does it one by one, without end where the number is not the data's.
-
-    Attributes:
-        ids: what the data set itself calls the classes.
-    """
+    """What is drawn from; `draws` does it one by one, without end where the number is not the data's."""
 
     classes: dict[str, str]
     length: int
@@ -111,13 +108,18 @@ def entry(data: Any, *keys: Any, file: str) -> Any:
     return data
 
 
-def listed(paths: Iterable[Any], what: str) -> list[Any]:
-    """Sorted, and not empty.
+def visible(folder: Path, pattern: str) -> list[Path]:
+    """What matches, sorted, without what other programs hide there (`._1.jpg`, `.ipynb_checkpoints`)."""
+    paths = sorted(folder.glob(pattern))
+    return [path for path in paths if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
+
+
+def listed(found: list[T], what: str) -> list[T]:
+    """As it is, and not empty.
 
     Raises:
         DataError: nothing there.
     """
-    found = sorted(paths)
     if not found:
         raise DataError(f"no {what}: see `insid3 evaluate --check`")
     return found

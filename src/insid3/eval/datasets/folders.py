@@ -1,10 +1,9 @@
 """Data sets that are folders of pictures and mask files: ISIC, Chest X-ray, SUIM, iSAID-5i, PerMIS."""
 
 from collections.abc import Iterator
-from itertools import chain
 
 from insid3.errors import DataError
-from insid3.eval.datasets.base import DataSet, Draw, Drawn, Fold, Part, listed
+from insid3.eval.datasets.base import DataSet, Draw, Drawn, Fold, Part, listed, visible
 from insid3.eval.episodes import View
 from insid3.eval.reader import Reader
 from insid3.images import SUFFIXES, read_values
@@ -34,7 +33,7 @@ def draw_isic(reader: Reader, fold: int, shots: int, draw: Draw) -> Fold:
     views = {}
     for index, cls in enumerate("123"):
         where = reader.root / _ISIC / cls
-        names = listed((path.stem for path in where.glob("*.jpg")), f"pictures (.jpg) in {where}")
+        names = listed([path.stem for path in visible(where, "*.jpg")], f"pictures (.jpg) in {where}")
         views[str(index)] = [view(name, cls) for name in names]
     return Fold({str(index): cls for index, cls in enumerate("123")}, 600, _in_turn(views, shots, draw, "ISIC class"))
 
@@ -47,7 +46,7 @@ def draw_lung(reader: Reader, fold: int, shots: int, draw: Draw) -> Fold:
         return View(f"LungSegmentation/CXR_png/{name}", ("grey", f"LungSegmentation/masks/{mask}"))
 
     where = reader.root / "LungSegmentation" / "masks"
-    masks = listed((path.name for path in where.glob("*.png")), f"masks (.png) in {where}")
+    masks = listed([path.name for path in visible(where, "*.png")], f"masks (.png) in {where}")
     return Fold({"0": "lung"}, 600, _in_turn({"0": [view(mask) for mask in masks]}, shots, draw, "Chest X-ray class"))
 
 
@@ -56,11 +55,11 @@ def draw_suim(reader: Reader, fold: int, shots: int, draw: Draw) -> Fold:
     classes, views = ("FV", "HD", "PF", "RI", "RO", "SR", "WR"), {}
     for index, cls in enumerate(classes):
         folder = f"SUIM/masks/{cls}"
-        paths = [path for path in (reader.root / folder).glob("*") if path.suffix.lower() in SUFFIXES]
+        paths = [path for path in visible(reader.root / folder, "*") if path.suffix.lower() in SUFFIXES]
         views[str(index)] = [
             View(f"SUIM/images/{path.name.split('.')[0]}.jpg", ("grey", f"{folder}/{path.name}"))
             for path in listed(paths, f"masks in {reader.root / folder}")
-            if (read_values(path, grey=True) >= 128).any()
+            if (read_values(path, reader.max_pixels, grey=True) >= 128).any()
         ]
     names = {str(index): cls for index, cls in enumerate(classes)}
     return Fold(names, sum(map(len, views.values())), _in_turn(views, shots, draw, "SUIM class"))
@@ -100,13 +99,13 @@ def draw_permis(reader: Reader, fold: int, shots: int, draw: Draw) -> Fold:
     The published order is the file system's; here videos come in the order of their names as text.
     """
     folder = reader.root / "PerMIRS"
-    videos = listed((path.name for path in folder.glob("*") if path.is_dir()), f"videos (folders) in {folder}")
+    videos = listed([path.name for path in visible(folder, "*") if path.is_dir()], f"videos (folders) in {folder}")
 
     def view(video: str, frame: int) -> View:
         return View(f"PerMIRS/{video}/{frame}.jpg", ("track", f"PerMIRS/{video}/masks.npz.npy", frame))
 
     draws = (Drawn("0", view(video, frame), (view(video, 0),)) for video in videos for frame in (1, 2))
-    return Fold({"0": "the one thing"}, 2 * len(videos), chain(draws))
+    return Fold({"0": "the one thing"}, 2 * len(videos), draws)
 
 
 ISIC = DataSet(

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from insid3.errors import DataError
-from insid3.eval.datasets.base import Draw, Drawn, Fold, listed
+from insid3.eval.datasets.base import Draw, Drawn, Fold, listed, visible
 from insid3.eval.episodes import Episode, EpisodeList, View
 from insid3.images import SUFFIXES
 
@@ -58,7 +58,7 @@ def read_episodes(folder: Path, shots: int | None) -> list[EpisodeList]:
             length=len(episodes),
             classes={episode.cls: episode.cls for episode in episodes},
             episodes=tuple(episodes),
-            root=str(folder),
+            root=str(folder.resolve()),
         )
         for name, episodes in sets.items()
     ]
@@ -73,7 +73,7 @@ def draw_folder(folder: Path, shots: int, draw: Draw) -> Fold:
         DataError: no masks, or a mask without its picture.
     """
     pictures, views = _by_stem(folder / "images"), dict[str, list[View]]()
-    masks = [path for path in (folder / "masks").rglob("*") if path.suffix.lower() in SUFFIXES]
+    masks = [path for path in visible(folder / "masks", "**/*") if path.suffix.lower() in SUFFIXES]
     for path in listed(masks, f"masks in {folder / 'masks'}"):
         relative = path.relative_to(folder / "masks")
         if path.stem not in pictures:
@@ -91,7 +91,7 @@ def draw_folder(folder: Path, shots: int, draw: Draw) -> Fold:
 
 def _by_stem(folder: Path) -> dict[str, Any]:
     """Name of each picture; of two that differ in their suffix the first."""
-    names = sorted((path.name for path in folder.glob("*") if path.suffix.lower() in SUFFIXES), reverse=True)
+    names = [path.name for path in reversed(visible(folder, "*")) if path.suffix.lower() in SUFFIXES]
     if not names:
         raise DataError(f"no pictures in {folder}")
     return {Path(name).stem: name for name in names}

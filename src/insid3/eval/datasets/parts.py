@@ -1,11 +1,14 @@
 """PASCAL-Part and PACO-Part: parts of objects, each picture cut to its object's box."""
 
 from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from insid3.errors import DataError
 from insid3.eval.datasets.base import DataSet, Draw, Drawn, Fold, Part, entry, patiently
 from insid3.eval.episodes import View
+from insid3.eval.pickles import load_pickle
 from insid3.eval.reader import Reader
 
 _VOC = "Pascal-Part/VOCdevkit/VOC2010"
@@ -59,11 +62,11 @@ def draw_pascal(reader: Reader, fold: int, shots: int, draw: Draw) -> Fold:
 def draw_paco(reader: Reader, fold: int, shots: int, draw: Draw) -> Fold:
     """Class; target image and object; for each reference image and object. Drawn again where a box leaves nothing."""
     file, train_file = "PACO-Part/paco/paco_part_val.pkl", "PACO-Part/paco/paco_part_train.pkl"
-    data, train = reader.annotations(file), entry(reader.annotations(train_file), "cid2img", file=train_file)
+    data, train = reader.annotations(file), _categories(reader.root / train_file)
     if len(train) != 448:
         raise DataError(f"{train_file} has {len(train)} categories, the folds are those of 448")
     images: dict[Any, list[tuple[Any, str]]] = {}
-    for category in list(train)[fold::4]:
+    for category in train[fold::4]:
         listed = entry(data, "cid2img", file=file).get(category, [])
         found: dict[Any, str] = {}
         for image, path in ((image, path) for each in listed for image, path in each.items()):
@@ -102,6 +105,11 @@ def draw_paco(reader: Reader, fold: int, shots: int, draw: Draw) -> Fold:
             yield Drawn(str(classes.index(category)), views[0], tuple(views[1:]))
 
     return Fold({str(cls): f"category {category}" for cls, category in enumerate(classes)}, 2500, draws())
+
+
+@lru_cache(1)  # for the folds to come; nothing else of the file is of use, and it is large
+def _categories(file: Path) -> list[Any]:
+    return list(entry(load_pickle(file), "cid2img", file=str(file)))
 
 
 PASCAL_PART = DataSet(

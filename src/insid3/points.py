@@ -1,0 +1,40 @@
+"""Points in pictures, (x, y) in pixels."""
+
+import numpy as np
+from jaxtyping import Float, Int
+from numpy.typing import ArrayLike
+
+from insid3.errors import ConfigError
+
+
+def checked_points(points: ArrayLike, size: tuple[int, int]) -> Float[np.ndarray, "p 2"]:
+    """(x, y) pairs inside a picture of `size`.
+
+    Raises:
+        ConfigError: anything else.
+    """
+    try:
+        xy = np.asarray(points, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise ConfigError("points must be (x, y) pairs of numbers, shape (p, 2)") from None
+    if xy.ndim != 2 or xy.shape[1] != 2:
+        raise ConfigError(f"points must be (x, y) pairs, shape (p, 2), got shape {xy.shape}")
+    if not np.isfinite(xy).all():
+        raise ConfigError(f"points must be finite numbers, got {xy[~np.isfinite(xy).all(1)][0].tolist()}")
+    outside = (xy < 0).any(1) | (xy > [size[1], size[0]]).any(1)
+    if outside.any():
+        x, y = xy[outside][0]
+        raise ConfigError(f"point ({x:g}, {y:g}) lies outside the reference picture of {size[1]} x {size[0]} pixels")
+    return xy
+
+
+def points_to_grid(
+    points: Float[np.ndarray, "p 2"], size: tuple[int, int], extent: tuple[float | int, float | int]
+) -> Int[np.ndarray, "p 2"]:
+    """(x, y) in pixels of a picture of `size` -> (x, y) of the patch: scaled, rounded half to even, clamped.
+
+    Args:
+        extent: (rows, columns) of patches that the picture covers; a last one may be covered in part.
+    """
+    scale = np.array([extent[1] / size[1], extent[0] / size[0]])
+    return np.clip(np.rint(points * scale), 0, np.ceil(extent[::-1]) - 1).astype(np.int64)
