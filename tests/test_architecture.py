@@ -14,7 +14,7 @@ SOURCE = Path(insid3.__file__).parent
 LAYERS = [
     {"errors", "storage"},
     {"config"},
-    {"types", "blocks"},
+    {"types", "blocks", "instances"},
     {"images", "points", "backbones", "frame"},
     {"stages", "annotations", "concept"},
     {"encoded", "positional", "refinement"},

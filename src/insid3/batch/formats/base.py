@@ -1,0 +1,138 @@
+"""What all annotation formats have in common: marked pictures in, files out, and back."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Protocol
+
+from insid3.errors import DataError
+from insid3.instances import Instance
+from insid3.storage import write_text, writing
+
+LABELS = "concepts.json"
+
+
+@dataclass(frozen=True)
+class Label:
+    """What a concept is called, wherever its masks go.
+
+    Attributes:
+        id: number in formats that number their classes as they like (COCO's category id).
+        colour: RGB.
+    """
+
+    name: str
+    id: int
+    colour: tuple[int, int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class Marked:
+    """A picture and the objects in it.
+
+    Attributes:
+        path: the picture; it need not exist for formats that only name it.
+        name: of its results below the output folder, with slashes, without suffix.
+        size: (height, width).
+        instances: objects; `concept` is the index of a label.
+    """
+
+    path: Path
+    name: str
+    size: tuple[int, int]
+    instances: tuple[Instance, ...]
+
+    @property
+    def file(self) -> str:
+        """What formats that name pictures call this one: its name with the picture's suffix."""
+        return self.name if self.name.endswith(self.path.suffix) else f"{self.name}{self.path.suffix}"
+
+
+class Format(Protocol):
+    """One annotation format. Both ways stream: memory does not grow with the number of pictures where the format
+    allows it.
+    """
+
+    title: str  #: what people call it
+
+    def write(self, labels: Sequence[Label], pictures: Iterable[Marked], output: Path) -> list[str]:
+        """Write them below the folder `output`, each file whole or not at all; returns what the format could not keep.
+
+        Raises:
+            OutputError: the folder cannot be written to.
+            MissingExtraError: a package of the extra is missing.
+        """
+        ...
+
+    def read(self, source: Path) -> tuple[list[Label], Iterator[Marked]]:
+        """What `write` wrote; `source` is the folder, or its one file.
+
+        Raises:
+            DataError: missing, damaged, or of another layout; names the file.
+        """
+        ...
+
+
+def write_labels(folder: Path, labels: Sequence[Label]) -> None:
+    """Names, ids and colours, whatever the format itself can hold; OutputError as `storage.writing`."""
+    entries = [{"name": label.name, "id": label.id, "colour": f"#{bytes(label.colour).hex()}"} for label in labels]
+    write_text(folder / LABELS, json.dumps({"concepts": entries}, indent=1))
+
+
+def read_labels(folder: Path) -> list[Label] | None:
+    """What `write_labels` wrote; None where it did not.
+
+    Raises:
+        DataError: damaged.
+    """
+    path = folder / LABELS
+    if not path.exists():
+        return None
+    try:
+        entries: list[dict[str, Any]] = json.loads(path.read_text("utf-8"))["concepts"]
+        return [Label(str(e["name"]), int(e["id"]), parse_colour(e["colour"])) for e in entries]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path} is damaged ({error!r:.100}): write it again") from error
+
+
+def parse_colour(text: str) -> tuple[int, int, int]:
+    """ "#ff8000" as (255, 128, 0).
+
+    Raises:
+        ValueError: something else.
+    """
+    digits = text.removeprefix("#")
+    if len(digits) != 6:
+        raise ValueError(f"a colour looks like #ff8000, not {text!r}")
+    red, green, blue = bytes.fromhex(digits)
+    return red, green, blue
+
+
+def below(folder: Path, name: str) -> Path:
+    """A path below `folder`, whatever a file from elsewhere says.
+
+    Raises:
+        DataError: it would lie outside.
+    """
+    parts = PurePosixPath(name.replace("\\", "/"))
+    if parts.is_absolute() or ".." in parts.parts or not parts.name:
+        raise DataError(f"{name!r} is not the name of a file below {folder}")
+    return folder / parts
+
+
+def link_picture(picture: Path, place: Path) -> None:
+    """The picture where a format wants it: a link, or a copy where there are none; nothing if it does not exist."""
+
+    def link() -> None:
+        if place.is_symlink() or place.exists() or not picture.exists():
+            return
+        place.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            place.symlink_to(os.path.abspath(picture))
+        except OSError:
+            shutil.copyfile(picture, place)
+
+    writing(link)
