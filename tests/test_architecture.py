@@ -17,7 +17,7 @@ LAYERS = [
     {"types", "blocks", "instances"},
     {"images", "points", "backbones", "frame"},
     {"stages", "annotations", "concept"},
-    {"encoded", "positional", "refinement"},
+    {"encoded", "positional", "refinement", "labels"},
     {"derived"},
     {"pipeline"},
     {"draw", "batch"},
@@ -85,7 +85,7 @@ def test_using_the_model_pulls_no_optional_package() -> None:
 
 
 def test_public_names_resolve() -> None:
-    assert len(insid3.__all__) <= 14
+    assert len(insid3.__all__) <= 15
     for name in insid3.__all__:
         assert getattr(insid3, name).__doc__
         assert name in dir(insid3)

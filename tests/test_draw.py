@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from insid3.draw import MAGENTA, heat, matches, overlay, sheet
+from insid3.draw import heat, matches, overlay, sheet
+from insid3.labels import MAGENTA
 from stubs import box_mask, scene
 
 

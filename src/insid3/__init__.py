@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from insid3.errors import MissingExtraError as MissingExtraError
     from insid3.errors import SizeError as SizeError
     from insid3.errors import WeightsError as WeightsError
+    from insid3.labels import LabelMap as LabelMap
     from insid3.pipeline import INSID3 as INSID3
     from insid3.types import Keypoints as Keypoints
     from insid3.types import Segmentation as Segmentation
@@ -35,6 +36,7 @@ _HOME = {
     "Encoded": "encoded",
     "Segmentation": "types",
     "Keypoints": "types",
+    "LabelMap": "labels",
     **dict.fromkeys(
         [
             "Insid3Error",

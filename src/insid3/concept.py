@@ -19,6 +19,7 @@ from insid3.storage import write_atomically
 from insid3.types import Encoder
 
 _FORMAT, _VERSION = "insid3-concept", 1
+PER_SHOT = ("tokens", "patch_masks", "masks", "image_sizes", "sources", "thumbnails")  #: fields with a value for each
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +37,8 @@ class Concept:
         sources: each shot's file name, or what stood in for it.
         thumbnails: each shot's picture (h, w, 3) uint8, at most 320 px, for display.
         negatives: (m, c) raw unit tokens of pictures without the concept.
+        id: its number in exports, 1 or more; by its place among others if None.
+        colour: RGB in which it is shown; likewise.
     """
 
     name: str
@@ -50,6 +53,8 @@ class Concept:
     sources: tuple[str, ...]
     thumbnails: tuple[UInt8[np.ndarray, "_ _ 3"], ...]
     negatives: Float[Tensor, "m c"]
+    id: int | None = None
+    colour: tuple[int, int, int] | None = None
 
     def __post_init__(self) -> None:
         shots = len(self.tokens)
@@ -65,6 +70,10 @@ class Concept:
                 raise ConceptError("every mask must have its picture's size")
         if {tokens.shape[1] for tokens in (*self.tokens, self.negatives)} != {self.negatives.shape[1]}:
             raise ConceptError("the negatives' tokens have another number of channels than the references'")
+        if self.id is not None and self.id < 1:
+            raise ConceptError(f"a concept's id must be 1 or more, got {self.id}")
+        if self.colour is not None and not (len(self.colour) == 3 and all(0 <= value <= 255 for value in self.colour)):
+            raise ConceptError(f"a concept's colour is RGB from 0 to 255, got {self.colour}")
 
     @property
     def shots(self) -> int:
@@ -101,7 +110,8 @@ class Concept:
     def digest(self) -> str:
         """16 hex digits that tell two concepts apart, whatever they are called."""
         tensors, header = self._pack()
-        return _digest(tensors, json.dumps({**header, "name": "", "sources": []}))[:16]
+        told = {key: value for key, value in header.items() if key not in ("id", "colour")}
+        return _digest(tensors, json.dumps({**told, "name": "", "sources": []}))[:16]
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write to a .insid3 file (safetensors), whole or not at all."""
@@ -141,7 +151,7 @@ class Concept:
         except (KeyError, TypeError, ValueError) as error:
             raise ConceptError(f"concept {path} is incomplete ({error}): make it again") from error
 
-    def _pack(self) -> tuple[dict[str, Tensor], dict[str, object]]:
+    def _pack(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         tensors = {"negatives": self.negatives.cpu().contiguous()}
         for i, (tokens, thumbnail) in enumerate(zip(self.tokens, self.thumbnails, strict=True)):
             tensors[f"tokens.{i}"] = tokens.cpu().clone()  # files hold no tensors that share memory
@@ -153,12 +163,15 @@ class Concept:
             "name": self.name, "backbone": self.backbone, "weights_hash": self.weights_hash, "size": self.size,
             "fit": self.fit, "image_sizes": self.image_sizes, "sources": self.sources,
         }  # fmt: skip
+        header |= {key: value for key, value in (("id", self.id), ("colour", self.colour)) if value is not None}
         return tensors, header
 
     @classmethod
     def _unpack(cls, tensors: dict[str, Tensor], header: dict[str, Any]) -> "Concept":
         sizes = tuple((int(height), int(width)) for height, width in header.pop("image_sizes"))
         sources = tuple(header.pop("sources"))
+        if "colour" in header:
+            header["colour"] = tuple(header["colour"])
         masked = [(i, *size) for i, size in enumerate(sizes) if f"mask.{i}" in tensors]
         return cls(
             **header,

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from insid3.concept import Concept
 from insid3.config import Config
@@ -17,7 +18,7 @@ from insid3.positional import positional_subspace
 from insid3.stages.cluster import cluster
 from insid3.stages.debias import debias
 from insid3.stages.kmeans import kmeans
-from insid3.stages.localize import candidates, prototype
+from insid3.stages.localize import backward_votes, candidates, nearest, prototype
 from insid3.types import Encoder
 
 
@@ -102,8 +103,26 @@ class Derived:
         if key not in kept:
             device, basis = self.encoder.device, self.basis(config)
             kept[key] = Reference(
-                [debias(tokens.to(device), basis) for tokens in concept.tokens],
+                [self._once(debias(tokens.to(device), basis), key) for tokens in concept.tokens],
                 [mask.to(device) for mask in concept.patch_masks],
                 debias(concept.negatives.to(device), basis),
             )
         return kept[key]
+
+    def _once(self, tokens: Float[Tensor, "n c"], key: tuple[str, int]) -> Float[Tensor, "n c"]:
+        """What another concept of the same picture holds already, if one does."""
+        others = (other for kept in self._references.values() if key in kept for other in kept[key].tokens)
+        return next((other for other in others if other.shape == tokens.shape and other.equal(tokens)), tokens)
+
+    def votes(self, target: Encoded, reference: Reference, config: Config) -> Int[Tensor, "n"]:
+        """Stage 2's backward matching; a picture that shows several concepts is matched once."""
+        known = target.once("nearest", WeakTensorKeyDictionary)
+
+        def once(queries: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
+            if keys not in known:
+                known[keys] = nearest(queries, keys)
+            found: tuple[Tensor, Tensor] = known[keys]
+            return found
+
+        debiased = self.debiased(target, config).flatten(0, 1)
+        return backward_votes(debiased, reference.tokens, reference.masks, reference.negatives, once)

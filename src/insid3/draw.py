@@ -6,49 +6,53 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
-Colour = tuple[int, int, int]
+from insid3.labels import MAGENTA, PALETTE, Colour
+
 Picture = UInt8[np.ndarray, "H W 3"]
 
-MAGENTA: Colour = (230, 0, 140)
-# Distinct on photographs and for colour-blind eyes (after Okabe and Ito).
-PALETTE: tuple[Colour, ...] = (
-    (230, 159, 0),
-    (86, 180, 233),
-    (0, 158, 115),
-    (240, 228, 66),
-    (0, 114, 178),
-    (213, 94, 0),
-    (204, 121, 167),
-)
 _SHEET = (24, 24, 27)
 _WARM, _COLD = np.array([214, 39, 40], np.float32), np.array([31, 119, 180], np.float32)
 
 
 def overlay(
     picture: UInt8[np.ndarray, "H W 3"],
-    mask: Bool[np.ndarray, "H W"],
-    colour: Colour = MAGENTA,
+    mask: Bool[np.ndarray, "H W"] | Sequence[Bool[np.ndarray, "H W"]],
+    colour: Colour | Sequence[Colour] = MAGENTA,
     opacity: float = 0.4,
     longest: int = 1600,
+    boxes: Sequence[tuple[int, int, int, int]] = (),
 ) -> UInt8[np.ndarray, "H2 W2 3"]:
-    """The mask as a tint with a white-rimmed outline, the rest a little darker.
+    """The mask as a tint with a white-rimmed outline, the rest a little darker; several masks each in its colour.
 
     Args:
         opacity: of the tint, in [0, 1].
         longest: pixels of the longer side at the most; larger pictures are shown smaller.
+        boxes: (x0, y0, x1, y1) in pixels of the picture, drawn as thin frames.
     """
-    image, marked = Image.fromarray(picture), Image.fromarray(mask.astype(np.uint8) * 255)
-    scale = longest / max(image.size)
-    if scale < 1:
-        size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-        image, marked = image.resize(size, Image.Resampling.BILINEAR), marked.resize(size, Image.Resampling.BILINEAR)
-    inside = np.asarray(marked) > 127
-    shown = np.asarray(image, dtype=np.float32)
-    shown = np.where(inside[..., None], shown * (1 - opacity) + np.array(colour, np.float32) * opacity, shown * 0.75)
-    width = max(1, round(max(image.size) / 400))
-    shown[_dilate(inside, 2 * width) & ~inside] = 255
-    shown[_dilate(inside, width) & ~inside] = colour
-    return shown.round().astype(np.uint8)
+    masks = [mask] if isinstance(mask, np.ndarray) else list(mask)
+    colours = [colour] * len(masks) if isinstance(mask, np.ndarray) else list(colour)
+    image = Image.fromarray(picture)
+    scale = min(1, longest / max(image.size))
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    shown = np.asarray(image if scale == 1 else image.resize(size, Image.Resampling.BILINEAR), dtype=np.float32)
+    insides = []
+    for one in masks:
+        marked = Image.fromarray(one.astype(np.uint8) * 255)
+        insides.append(np.asarray(marked if scale == 1 else marked.resize(size, Image.Resampling.BILINEAR)) > 127)
+    anywhere = np.any(insides, axis=0)
+    shown = np.where(anywhere[..., None], shown, shown * 0.75)
+    width = max(1, round(max(size) / 400))
+    for inside, tint in zip(insides, colours, strict=True):
+        shown[inside] = shown[inside] * (1 - opacity) + np.array(tint, np.float32) * opacity
+    for grown, rims in ((2 * width, [(255, 255, 255)] * len(insides)), (width, colours)):
+        for inside, rim in zip(insides, rims, strict=True):
+            shown[_dilate(inside, grown) & ~anywhere] = np.array(rim, np.float32)
+    result = Image.fromarray(shown.round().astype(np.uint8))
+    for x0, y0, x1, y1 in boxes:
+        corners = [round(x0 * scale), round(y0 * scale), round(x1 * scale) - 1, round(y1 * scale) - 1]
+        corners[2:] = max(corners[2], corners[0]), max(corners[3], corners[1])
+        ImageDraw.Draw(result).rectangle(corners, outline="white", width=width)
+    return np.asarray(result)
 
 
 def heat(

@@ -1,12 +1,12 @@
 """A target's tokens, as a value: encoded once, whatever is asked of it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 from torch.nn.functional import pad
 
@@ -14,8 +14,8 @@ from insid3.blocks import give_back, is_out_of_memory
 from insid3.config import Config
 from insid3.errors import SizeError
 from insid3.frame import Frame, inner_size
-from insid3.images import resize_image, resize_part
-from insid3.stages.encode import normalise, unit_tokens
+from insid3.images import resize_image, resize_mask, resize_part
+from insid3.stages.encode import normalise, patch_mask, unit_tokens
 from insid3.types import Encoder
 
 T = TypeVar("T")
@@ -51,40 +51,63 @@ class Encoded:
 
 
 def encode(
-    encoder: Encoder, picture: UInt8[np.ndarray, "H W 3"], frame: Frame, config: Config
-) -> Float[Tensor, "w n c"]:
-    """Unit tokens of each window's patches that lie on the picture.
+    encoder: Encoder, pictures: Sequence[UInt8[np.ndarray, "_ _ 3"]], frames: Sequence[Frame], config: Config
+) -> list[Float[Tensor, "w n c"]]:
+    """Of each picture the unit tokens of each window's patches that lie on it; as many squares at once as pictures.
 
     Raises:
         SizeError: not enough memory; says which size fits.
     """
-    height, width = frame.cells
-    result = torch.empty(len(frame.windows), height * width, encoder.channels, device=encoder.device)
-    for tokens, window in zip(result, frame.windows, strict=True):
-        try:
-            if len(frame.windows) == 1:
-                square = resize_image(picture, inner_size(frame.size, config))
-            else:
-                square = resize_part(picture, frame.box(window), config.size)
-        except MemoryError as error:
-            raise SizeError(f"no memory is left to resize a picture to {config.size} px: use a smaller size") from error
-        grid = _tokens(encoder, square, config.size).view(frame.side, frame.side, -1)
-        tokens.copy_(grid[:height, :width].reshape(height * width, -1))
-    return result
+    results = [
+        torch.empty(len(f.windows), f.cells[0] * f.cells[1], encoder.channels, device=encoder.device) for f in frames
+    ]
+    windows = [(i, w) for i, frame in enumerate(frames) for w in range(len(frame.windows))]
+    for start in range(0, len(windows), len(pictures)):
+        group = windows[start : start + len(pictures)]
+        squares = [_square(pictures[i], frames[i], w, config) for i, w in group]
+        for (i, w), tokens in zip(group, _tokens(encoder, squares, config.size), strict=True):
+            (height, width), side = frames[i].cells, frames[i].side
+            results[i][w].copy_(tokens.view(side, side, -1)[:height, :width].reshape(height * width, -1))
+    return results
 
 
-def _tokens(encoder: Encoder, picture: UInt8[np.ndarray, "h w 3"], size: int) -> Float[Tensor, "n c"]:
-    """Of one square, padded where the picture is smaller; where memory does not suffice, a size that fits is named."""
+def mask_patches(mask: Bool[np.ndarray, "H W"], config: Config, encoder: Encoder) -> Bool[Tensor, "n"]:
+    """Which patches of a reference, seen whole, belong to its mask."""
+    frame, inner = Frame.of(mask.shape, config, encoder.patch_size, tiled=False), inner_size(mask.shape, config)
+    square = np.zeros((config.size, config.size), bool)
+    square[: inner[0], : inner[1]] = resize_mask(mask, inner)
+    patches = patch_mask(torch.from_numpy(square), encoder.patch_size).view(frame.side, frame.side)
+    return patches[: frame.grid[0], : frame.grid[1]].flatten().to(encoder.device)
+
+
+def _square(
+    picture: UInt8[np.ndarray, "H W 3"], frame: Frame, window: int, config: Config
+) -> UInt8[np.ndarray, "h w 3"]:
     try:
-        return _padded_tokens(encoder, picture, size)
+        if len(frame.windows) == 1:
+            return resize_image(picture, inner_size(frame.size, config))
+        return resize_part(picture, frame.box(frame.windows[window]), config.size)
+    except MemoryError as error:
+        raise SizeError(f"no memory is left to resize a picture to {config.size} px: use a smaller size") from error
+
+
+def _tokens(encoder: Encoder, squares: list[UInt8[np.ndarray, "_ _ 3"]], size: int) -> Float[Tensor, "b n c"]:
+    """Of squares, padded where they are smaller; where memory does not suffice, fewer at once, or a size that fits is
+    named.
+    """
+    try:
+        return _padded_tokens(encoder, squares, size)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
+    if half := len(squares) // 2:
+        give_back()
+        return torch.cat([_tokens(encoder, some, size) for some in (squares[:half], squares[half:])])
     fits = size
     while (fits := int(fits * 0.7) // encoder.patch_size * encoder.patch_size) > 0:
         give_back()
         try:
-            _padded_tokens(encoder, picture[:fits, :fits], fits)
+            _padded_tokens(encoder, [squares[0][:fits, :fits]], fits)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -96,8 +119,9 @@ def _tokens(encoder: Encoder, picture: UInt8[np.ndarray, "h w 3"], size: int) ->
     raise SizeError(f"{encoder.name} does not fit into the memory of {encoder.device} at any size")
 
 
-def _padded_tokens(encoder: Encoder, picture: UInt8[np.ndarray, "h w 3"], size: int) -> Float[Tensor, "n c"]:
-    square = torch.from_numpy(picture.copy()).to(encoder.device)[None]
-    pixels = normalise(square, encoder.mean, encoder.std)
-    pixels = pad(pixels, (0, size - pixels.shape[3], 0, size - pixels.shape[2]))
-    return unit_tokens(encoder, pixels)[0]
+def _padded_tokens(encoder: Encoder, squares: list[UInt8[np.ndarray, "_ _ 3"]], size: int) -> Float[Tensor, "b n c"]:
+    padded = []
+    for square in squares:
+        pixels = normalise(torch.from_numpy(square.copy()).to(encoder.device)[None], encoder.mean, encoder.std)
+        padded.append(pad(pixels, (0, size - pixels.shape[3], 0, size - pixels.shape[2])))
+    return unit_tokens(encoder, torch.cat(padded) if len(padded) > 1 else padded[0])

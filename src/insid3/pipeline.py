@@ -2,36 +2,28 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Float, UInt8
 from numpy.typing import ArrayLike
 from torch import Tensor
 
 from insid3.backbones import find, load_encoder, uncalibrated
-from insid3.concept import Concept
+from insid3.concept import PER_SHOT, Concept
 from insid3.config import Config
 from insid3.derived import Derived, Evidence
-from insid3.encoded import Encoded, encode
+from insid3.encoded import Encoded, encode, mask_patches
 from insid3.errors import ConceptError, ConfigError, ImageError, Insid3Error
-from insid3.frame import Frame, inner_size
-from insid3.images import (
-    Label,
-    Source,
-    name_of,
-    read_image,
-    read_mask,
-    resize_mask,
-    thumbnail,
-)
+from insid3.frame import Frame
+from insid3.images import Label, Source, name_of, read_image, read_mask, thumbnail
+from insid3.labels import LabelMap, decide, numbered
 from insid3.points import checked_points, points_to_grid
-from insid3.refinement import picture_to_refine, to_mask, working_size
+from insid3.refinement import picture_to_refine, soft_scores, to_mask, working_size
 from insid3.stages.aggregate import cluster_scores, margins
 from insid3.stages.cluster import cluster_means
-from insid3.stages.encode import patch_mask
-from insid3.stages.localize import backward_votes
 from insid3.stages.match import match
 from insid3.stages.score import score
 from insid3.stages.seed import seed_cluster
@@ -103,6 +95,8 @@ class INSID3:
         name: str = "concept",
         negatives: Source | Sequence[Source] = (),
         label: Label = None,
+        id: int | None = None,
+        colour: tuple[int, int, int] | None = None,
     ) -> Concept:
         """Encode one reference picture, or several shots, with the masks of what to find.
 
@@ -112,6 +106,7 @@ class INSID3:
             name: what the concept is called in results.
             negatives: pictures without the concept, more background for the backward matching.
             label: the value of the concept in masks that hold more than two values; "any" for all above 0.
+            id, colour: number and RGB of the concept in exports; by its place among others if not given.
 
         Raises:
             ImageError, MaskError: a picture or a mask that cannot be used, by name.
@@ -135,13 +130,37 @@ class INSID3:
             size=settings.size,
             fit=settings.fit,
             tokens=tuple(self._encode(picture, settings) for picture in pictures),
-            patch_masks=tuple(self._patch_mask(mask, settings) for mask in full),
+            patch_masks=tuple(mask_patches(mask, settings, self.encoder) for mask in full),
             masks=full,
             image_sizes=sizes,
             sources=tuple(name_of(shot) for shot in shots),
             thumbnails=tuple(thumbnail(picture) for picture in pictures),
             negatives=torch.cat([torch.zeros(0, self.encoder.channels, device=self.encoder.device), *others]),
+            id=id,
+            colour=colour,
         )
+
+    def extend(
+        self,
+        concept: Concept,
+        images: Source | Sequence[Source] = (),
+        masks: Source | Sequence[Source] = (),
+        *,
+        negatives: Source | Sequence[Source] = (),
+    ) -> Concept:
+        """A concept with further shots, and with further pictures that do not show it.
+
+        Args and errors: as `concept`.
+        """
+        self.check(concept)
+        settings, device = self.config, self.encoder.device
+        others = [self._encode(read_image(n, settings.max_pixels), settings) for n in _listed(negatives)]
+        if others:
+            concept = replace(concept, negatives=torch.cat([concept.negatives.to(device), *others]))
+        if not (shots := _listed(images)):
+            return concept
+        more = self.concept(shots, masks)
+        return replace(concept, **{name: getattr(concept, name) + getattr(more, name) for name in PER_SHOT})
 
     def encode(self, target: Source) -> Encoded:
         """Encode a picture once, to segment and match it with several concepts.
@@ -151,6 +170,10 @@ class INSID3:
             SizeError: not enough memory.
         """
         return self._encoded(target, self.config, to_segment=True)
+
+    def encode_many(self, targets: Sequence[Source]) -> list[Encoded]:
+        """Several pictures at once, which GPUs like; as `encode`."""
+        return self._encoded_all(targets, self.config, to_segment=True)
 
     def segment(self, target: Source | Encoded, concept: Concept) -> Segmentation:
         """Mark the concept in one picture.
@@ -170,14 +193,33 @@ class INSID3:
         candidate = found.candidate
         if not candidate.any():
             nothing = torch.full_like(found.forward, -1)
-            return self.marked(found, nothing, "no patch resembles the concept more than its background")
+            otherwise = "no patch resembles the concept more than its background"
+            return self.marked(found, nothing, otherwise, scores=nothing)
         labels = self.derived.labels(found.target, config)
         seed = seed_cluster(cluster_means(found.debiased, labels), found.reference.prototype, labels, candidate)
         means = cluster_means(found.target.tokens.flatten(0, 1), labels)
         scores = cluster_scores(means, found.forward, labels, candidate, seed, config.aggregation)
         margin = margins(scores, seed, config.threshold, config.keep_seed)[labels]
         otherwise = f"no cluster scores above the threshold {config.threshold:g} (the best: {scores.max():.2f})"
-        return self.marked(found, margin, otherwise, seed)
+        if config.keep_seed:
+            scores[seed] = 1
+        return self.marked(found, margin, otherwise, seed, scores[labels])
+
+    def label(
+        self, target: Source | Encoded, concepts: Sequence[Concept], *, overlap: str = "best", margin: float = 0.05
+    ) -> LabelMap:
+        """Mark several concepts in one picture, which is encoded and clustered once.
+
+        Args:
+            overlap: "best" gives each pixel to one concept, "all" to all that claim it.
+            margin: of the similarity to a concept; less than that does not decide between two (`labels.decide`).
+
+        Raises: as `segment`; ConfigError: no concepts, two of one name or id, or more than 255.
+        """
+        described = numbered(concepts)
+        encoded = self._encoded(target, self.config, to_segment=True)
+        results = tuple(self.segment(encoded, concept) for concept in concepts)
+        return LabelMap(described, results, decide(results, margin), overlap)
 
     def check(self, concept: Concept) -> None:
         """Whether `segment` will take the concept.
@@ -212,25 +254,20 @@ class INSID3:
         if isinstance(targets, str | os.PathLike):
             raise ConfigError(f"targets must be a list of pictures, got {targets!r}: use segment for one")
         self.check(concept)
-        return self._segment_each(targets, concept, progress, errors)
 
-    def _segment_each(
-        self,
-        targets: Iterable[Source | Encoded],
-        concept: Concept,
-        progress: Callable[[int, Source | Encoded], object] | None,
-        errors: str,
-    ) -> Iterator[Segmentation | Insid3Error]:
-        for done, target in enumerate(targets, 1):
-            try:
-                result: Segmentation | Insid3Error = self.segment(target, concept)
-            except ImageError as error:
-                if errors == "raise":
-                    raise
-                result = error
-            if progress is not None:
-                progress(done, target)
-            yield result
+        def each() -> Iterator[Segmentation | Insid3Error]:
+            for done, target in enumerate(targets, 1):
+                try:
+                    result: Segmentation | Insid3Error = self.segment(target, concept)
+                except ImageError as error:
+                    if errors == "raise":
+                        raise
+                    result = error
+                if progress is not None:
+                    progress(done, target)
+                yield result
+
+        return each()
 
     def match(self, target: Source | Encoded, concept: Concept, points: ArrayLike, *, debias: bool = True) -> Keypoints:
         """Find points of the concept's one picture in the target.
@@ -278,16 +315,16 @@ class INSID3:
         encoded = self._encoded(target, self.config, to_segment=True)
         reference = self.derived.reference(concept, self.config)
         debiased = self.derived.debiased(encoded, self.config).flatten(0, 1)
-        return Evidence(
-            target=encoded,
-            reference=reference,
-            debiased=debiased,
-            forward=debiased @ reference.prototype,
-            votes=backward_votes(debiased, reference.tokens, reference.masks, reference.negatives),
-        )
+        votes = self.derived.votes(encoded, reference, self.config)
+        return Evidence(encoded, reference, debiased, debiased @ reference.prototype, votes)
 
     def marked(
-        self, evidence: Evidence, margin: Float[Tensor, "n"], otherwise: str, seed: int | None = None
+        self,
+        evidence: Evidence,
+        margin: Float[Tensor, "n"],
+        otherwise: str,
+        seed: int | None = None,
+        scores: Float[Tensor, "n"] | None = None,
     ) -> Segmentation:
         """Stage 6, which every method ends with: pixels, and how far they can be trusted.
 
@@ -295,8 +332,10 @@ class INSID3:
             margin: of each patch of all windows; above 0 it belongs to the mask.
             otherwise: why there is nothing, where that is so.
             seed: the seed cluster, where there is one.
+            scores: of each patch, what a threshold is compared with; `margin` above `threshold` if not given.
         """
         config, target, reference = self.config, evidence.target, evidence.reference
+        soft = margin + config.threshold if scores is None else scores
         frame, kept = target.frame, margin > 0
 
         def per_window(values: Tensor) -> np.ndarray:
@@ -317,16 +356,13 @@ class INSID3:
             seed=seed,
             reason=reason,
             _labels=lambda: frame.choose(per_window(self.derived.labels(target, config))),
+            _scores=lambda: soft_scores(per_window(soft), frame, self.encoder.patch_size, config),
         )
 
     def _encoded(self, target: Source | Encoded, config: Config, *, to_segment: bool) -> Encoded:
         """What `encode` would make of the target with these settings; refuse what others made."""
         if not isinstance(target, Encoded):
-            picture = read_image(target, config.max_pixels)
-            frame = Frame.of(picture.shape[:2], config, self.encoder.patch_size, tiled=to_segment)
-            tokens = encode(self.encoder, picture, frame, config)
-            seen = picture_to_refine(picture, frame, config) if to_segment else None
-            return Encoded(name_of(target), self.encoder.name, self.encoder.weights_hash, config, frame, tokens, seen)
+            return self._encoded_all([target], config, to_segment=to_segment)[0]
         frame = Frame.of(target.frame.size, config, self.encoder.patch_size, tiled=to_segment)
         if (target.backbone, target.weights_hash) != (self.encoder.name, self.encoder.weights_hash):
             raise ConfigError(
@@ -340,17 +376,21 @@ class INSID3:
             raise ConfigError(f"{target.name} was encoded without refine, or with another crf_size: encode it again")
         return target
 
+    def _encoded_all(self, targets: Sequence[Source], config: Config, *, to_segment: bool) -> list[Encoded]:
+        pictures = [read_image(target, config.max_pixels) for target in targets]
+        frames = [Frame.of(p.shape[:2], config, self.encoder.patch_size, tiled=to_segment) for p in pictures]
+        tokens = encode(self.encoder, pictures, frames, config)
+        return [
+            Encoded(
+                name_of(targets[i]), self.encoder.name, self.encoder.weights_hash, config, frames[i], tokens[i],
+                picture_to_refine(pictures[i], frames[i], config) if to_segment else None,
+            )
+            for i in range(len(pictures))
+        ]  # fmt: skip
+
     def _encode(self, picture: UInt8[np.ndarray, "H W 3"], config: Config) -> Float[Tensor, "n c"]:
         frame = Frame.of(picture.shape[:2], config, self.encoder.patch_size, tiled=False)
-        return encode(self.encoder, picture, frame, config)[0]
-
-    def _patch_mask(self, mask: Bool[np.ndarray, "H W"], config: Config) -> Bool[Tensor, "n"]:
-        frame = Frame.of(mask.shape, config, self.encoder.patch_size, tiled=False)
-        inner = inner_size(mask.shape, config)
-        square = np.zeros((config.size, config.size), bool)
-        square[: inner[0], : inner[1]] = resize_mask(mask, inner)
-        patches = patch_mask(torch.from_numpy(square), self.encoder.patch_size).view(frame.side, frame.side)
-        return patches[: frame.grid[0], : frame.grid[1]].flatten().to(self.encoder.device)
+        return encode(self.encoder, [picture], [frame], config)[0][0]
 
 
 def _listed(sources: Source | Sequence[Source]) -> list[Source]:

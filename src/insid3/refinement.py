@@ -51,8 +51,8 @@ def to_mask(
     whole, inner = len(frame.windows) == 1, inner_size(frame.size, config)
     scores = torch.from_numpy(frame.blend(margins))
     if whole:
+        plain = _plain(scores > 0, frame, patch_size, inner)
         scores, mask = (to_square(values, patch_size, inner) for values in (scores, (scores > 0).float()))
-        plain = resized((mask > 0.5).float(), frame.size) > 0.5
     else:
         plain = resized(scores, frame.size) > 0
     binary = whole and config.upsample == "mask"
@@ -65,6 +65,28 @@ def to_mask(
         left = f"left {after / before:.0%} of the mask" if after else "left nothing of the mask"
         return plain.numpy(), f"edge as coarse as patches: {how} {left}"
     return result.numpy(), None
+
+
+def soft_scores(
+    scores: Float[np.ndarray, "w n"], frame: Frame, patch_size: int, config: Config
+) -> Float[np.ndarray, "H W"]:
+    """Of each pixel the score up to which a threshold leaves it in the mask (`Segmentation.scores`)."""
+    grid, inner = torch.from_numpy(frame.blend(scores)).clamp(-1, 1), inner_size(frame.size, config)
+    if len(frame.windows) > 1:
+        return resized(grid, frame.size).numpy()
+    if config.upsample == "score":
+        return resized(to_square(grid, patch_size, inner), frame.size).numpy()
+    # Upsampling does not undo an inclusion of masks, so that one picture holds the masks of all thresholds.
+    soft = torch.full(frame.size, -1.0)
+    for level in grid.unique():  # sorted; as many as there are clusters
+        soft[_plain(grid >= level, frame, patch_size, inner)] = level
+    return soft.numpy()
+
+
+def _plain(patches: Bool[Tensor, "h w"], frame: Frame, patch_size: int, inner: tuple[int, int]) -> Bool[Tensor, "H W"]:
+    """The mask of whole patches as the published code upsamples it."""
+    square = to_square(patches.float(), patch_size, inner) > 0.5
+    return resized(square.float(), frame.size) > 0.5
 
 
 def _refined(

@@ -61,6 +61,7 @@ class Segmentation:
     seed: int | None
     reason: str | None
     _labels: Callable[[], Int[np.ndarray, "h w"]] = field(repr=False)
+    _scores: Callable[[], Float[np.ndarray, "H W"]] = field(repr=False)
 
     def __post_init__(self) -> None:
         if not (self.mask.any() or self.reason) or not 0 <= self.score <= 1:
@@ -69,6 +70,10 @@ class Segmentation:
     @cached_property
     def heatmap(self) -> Float[np.ndarray, "H W"]:
         """(H, W) float32 in [-1, 1]: `similarity` upsampled to the target's size; computed when first asked for."""
+        return self.similarity_at()
+
+    def similarity_at(self) -> Float[np.ndarray, "H W"]:
+        """The heat map, not kept."""
         grid = torch.from_numpy(self.similarity)[None, None]
         return (
             torch.nn.functional.interpolate(grid, self.mask.shape, mode="bilinear", align_corners=False)[0, 0]
@@ -80,6 +85,14 @@ class Segmentation:
     def clusters(self) -> Int[np.ndarray, "h w"]:
         """(h, w) int: the target's clusters (stage 3), numbered in row-major order of their first patch."""
         return self._labels()
+
+    @cached_property
+    def scores(self) -> Float[np.ndarray, "H W"]:
+        """(H, W) float32 in [-1, 1]: `scores > t` is the mask, before its edge is refined, had `threshold` been t.
+
+        With tiles or upsample="score" it is the patches' score upsampled, and so the mask but for a little.
+        """
+        return self._scores()
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,7 +21,9 @@ def prototype(model: INSID3, target: Encoded, concept: Concept) -> Segmentation:
     """Thresholded similarity, without clusters: patches more similar to the concept's prototype than `threshold`."""
     found = model.evidence(target, concept)
     threshold = model.config.threshold
-    return model.marked(found, found.forward - threshold, f"no patch is more similar than {threshold:g}")
+    return model.marked(
+        found, found.forward - threshold, f"no patch is more similar than {threshold:g}", scores=found.forward
+    )
 
 
 METHODS: dict[str, Method] = {"insid3": INSID3.segment, "nearest": nearest, "prototype": prototype}

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from insid3.draw import MAGENTA, matches, overlay, sheet
+from insid3.draw import matches, overlay, sheet
 from insid3.errors import Insid3Error, MissingExtraError
 from insid3.eval import published
 from insid3.eval.datasets import DATASETS
@@ -23,6 +23,7 @@ from insid3.eval.predict import Material
 from insid3.eval.reader import Reader, Readers
 from insid3.eval.run import Outcome
 from insid3.images import nearest, read_values
+from insid3.labels import MAGENTA
 from insid3.storage import write_atomically, write_text, writing
 
 _TRUTH = (0, 158, 115)

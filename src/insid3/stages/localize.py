@@ -1,6 +1,6 @@
 """Stage 2: which target patches may show the concept (paper 3.3). All tokens are debiased."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 import torch.nn.functional as F
@@ -22,15 +22,22 @@ def nearest(queries: Float[Tensor, "q c"], keys: Float[Tensor, "n c"]) -> tuple[
     return torch.cat([b.values for b in best]), torch.cat([b.indices for b in best])
 
 
+Nearest = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+
+
 def backward_votes(
     target: Float[Tensor, "n c"],
     reference: Iterable[Float[Tensor, "_ c"]],
     masks: Iterable[Bool[Tensor, "_"]],
     negatives: Float[Tensor, "m c"],
+    nearest: Nearest = nearest,
 ) -> Int[Tensor, "n"]:
     """In how many shots each target patch's most similar patch lies under the mask.
 
     Negatives are further background of every shot; a tie goes to the shot.
+
+    Args:
+        nearest: in the place of the function of that name, one that keeps what it found.
     """
     votes = torch.zeros(len(target), dtype=torch.int64, device=target.device)
     beaten = nearest(target, negatives)[0] if len(negatives) else -torch.inf

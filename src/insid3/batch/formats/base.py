@@ -10,23 +10,10 @@ from typing import Any, Protocol
 
 from insid3.errors import DataError
 from insid3.instances import Instance
+from insid3.labels import Label
 from insid3.storage import write_text, writing
 
 LABELS = "concepts.json"
-
-
-@dataclass(frozen=True)
-class Label:
-    """What a concept is called, wherever its masks go.
-
-    Attributes:
-        id: number in formats that number their classes as they like (COCO's category id).
-        colour: RGB.
-    """
-
-    name: str
-    id: int
-    colour: tuple[int, int, int]
 
 
 @dataclass(frozen=True, eq=False)
