@@ -13,6 +13,7 @@ from insid3.annotations import from_labelme
 from insid3.batch.writers import write_mask, write_overlay
 from insid3.draw import overlay, sheet
 from insid3.images import read_image
+from insid3.labels import MAGENTA
 
 HERE = Path(__file__).parent
 OUT = HERE.parent / "demo"
@@ -46,7 +47,7 @@ def main() -> None:
         found = model.segment(path, cheetah)
         picture = read_image(path)
         write_mask(OUT / f"{path.stem}.png", found.mask)
-        write_overlay(OUT / f"{path.stem}_overlay.jpg", picture, found.mask)
+        write_overlay(OUT / f"{path.stem}_overlay.jpg", picture, [found.mask], [MAGENTA])
         cells.append(overlay(picture, found.mask))
         captions.append(f"{path.name}   score {found.score:.2f}")
         print(f"{path.name:14} score {found.score:.2f}   {found.reason or f'{found.mask.mean():.0%} of the picture'}")

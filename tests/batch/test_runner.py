@@ -3,12 +3,14 @@
 import errno
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from insid3 import INSID3, Concept
+from insid3.batch.options import Options
 from insid3.batch.runner import Run
 from insid3.batch.sources import find_targets
 from insid3.errors import ConceptError, OutputError
@@ -38,9 +40,9 @@ def photos(tmp_path: Path) -> Path:
     return folder
 
 
-def run(model: INSID3, concept: Concept, photos: Path, **options: bool) -> Run:
+def run(model: INSID3, concept: Concept, photos: Path, overwrite: bool = False, **options: Any) -> Run:
     out = photos.parent / "out"
-    return Run(model, concept, find_targets([photos], out), out, **options)
+    return Run(model, concept, find_targets([photos], out), out, Options(**options), overwrite=overwrite)
 
 
 def lines(photos: Path) -> list[dict[str, object]]:
@@ -54,10 +56,10 @@ def test_files_and_lines(model: INSID3, red: Concept, photos: Path) -> None:
     files = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
     assert files == {
         "a.png", "a_overlay.jpg", "empty.png", "empty_overlay.jpg", "sub/b.png", "sub/b_overlay.jpg",
-        "results.jsonl", "run.json",
+        "results.jsonl", "run.json", "concepts.json", ".lock",
     }  # fmt: skip
     by_name = {Path(str(line["target"])).stem: line for line in lines(photos)}
-    assert set(by_name["a"]) == {"target", "mask", "score", "area", "reason", "seconds", "error"}
+    assert set(by_name["a"]) == {"target", "mask", "score", "area", "reason", "seconds", "error", "made_with"}
     mask = np.asarray(Image.open(out / "a.png"))
     assert mask.shape == (64, 64)
     assert set(np.unique(mask)) == {0, 255}

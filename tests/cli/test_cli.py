@@ -98,7 +98,7 @@ def test_overwrite(invoke: Invoke) -> None:
         (("--reference", "ref.png"), "every --reference needs its --mask (a picture or a labelme file): got 1 and 0"),
         ((*EXAMPLE, "--mask", "mask.png"), "got 1 and 2"),
         ((*EXAMPLE, "--concept", "x.insid3"), "already holds the example: leave out --reference, --mask"),
-        (("--concept", "x.insid3", "--negative", "ref.png", "--name", "a"), "leave out --negative, --name"),
+        (("--concept", "x.insid3", "--label", "3", "--name", "a"), "leave out --label, --name"),
         ((*EXAMPLE, "--image", "3"), "--image goes with --from-coco"),
         (("--mask", "a.json", "--label", "3"), "annotation files have --category"),
         (("--concept", "x.insid3"), "x.insid3: no such file"),

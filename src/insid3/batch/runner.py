@@ -1,37 +1,61 @@
-"""One concept over many targets; results appear one by one and a second run continues."""
+"""Concepts over many targets; results appear one by one and a second run continues."""
 
+import hashlib
 import json
 import os
+import re
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import MISSING, asdict, dataclass, fields
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import MISSING, dataclass, field, fields
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from jaxtyping import Bool, UInt8
+
 import insid3
-from insid3.batch.sources import Target
-from insid3.batch.writers import write_mask, write_overlay
+from insid3.batch.folder import Folder
+from insid3.batch.formats.base import write_labels
+from insid3.batch.learn import Correction
+from insid3.batch.options import Options, indexed, placed
+from insid3.batch.sources import Shard, Target
+from insid3.batch.writers import write_heat, write_index, write_mask, write_overlay, write_scores
 from insid3.concept import Concept
 from insid3.config import Config
+from insid3.encoded import Encoded
 from insid3.errors import ImageError, OutputError
 from insid3.images import read_image
+from insid3.instances import Instance, split
+from insid3.labels import Label, LabelMap, numbered
 from insid3.pipeline import INSID3
-from insid3.storage import append_line, differences, flat, read_lines, write_lines, write_text, writing
+from insid3.storage import append_line, differences, flat, write_text, writing
 
+_DECODERS = 2  # threads; one picture more than these wait decoded
 # An older version's run.json lacks newer settings, whose defaults do what it did.
-_DEFAULTS = {f"config.{field.name}": field.default for field in fields(Config) if field.default is not MISSING}
+_DEFAULTS = {f"config.{field.name}": field.default for field in fields(Config) if field.default is not MISSING} | {
+    f"options.{name}": value for name, value in Options().as_settings().items()
+}
 
 
 @dataclass(frozen=True)
 class Result:
-    """One line of results.jsonl. Paths: `target` as it was given, `mask` relative to the output folder.
+    """One line of results.jsonl. Paths: `target` as it was given, others relative to the output folder.
 
     Attributes:
-        area: pixels of the mask.
-        reason: why it is empty, or its edge not refined as asked.
+        mask: one concept's, or the index of several; None with overlapping masks, see `concepts`.
+        score: of several concepts the lowest of those that were found.
+        area: marked pixels.
+        reason: why nothing is marked, or an edge not refined as asked.
         seconds: reading, marking and writing.
         error: why there is no mask; None where there is one.
+        made_with: digest of the concepts.
+        concepts: of several: name -> score, area, reason, and the mask of its own if masks overlap.
+        instances: connected parts, where asked for: concept (name), box (x0, y0, x1, y1), area, score.
+        corrected: digest of the correction that the mask is; None where it was computed.
     """
 
     target: str
@@ -41,6 +65,24 @@ class Result:
     reason: str | None = None
     seconds: float = 0.0
     error: str | None = None
+    made_with: str | None = field(default=None)
+    concepts: dict[str, dict[str, Any]] | None = None
+    instances: list[dict[str, Any]] | None = None
+    corrected: str | None = None
+
+    def line(self) -> dict[str, Any]:
+        """What is written of it: the first seven always, the rest where there is something to say."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for i, (name, value) in enumerate(values.items()) if i < 7 or value is not None}
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    target: Target
+    start: float
+    picture: UInt8[np.ndarray, "H W 3"]
+    window: tuple[slice, slice]
+    ignored: Bool[np.ndarray, "H W"] | None
 
 
 class Run:
@@ -49,43 +91,62 @@ class Run:
     def __init__(
         self,
         model: INSID3,
-        concept: Concept,
+        concepts: Concept | Sequence[Concept],
         targets: Sequence[Target],
         output: Path,
+        options: Options | None = None,
         *,
-        overlays: bool = True,
         overwrite: bool = False,
+        shard: Shard | None = None,
+        corrections: Mapping[str, Correction] | None = None,
+        learned: Sequence[Concept] | None = None,
     ) -> None:
-        """Check concept and folder before anything runs.
+        """Check concepts and folder before anything runs, and lock the folder until the last target or `close`.
+
+        Args:
+            targets: of all shards.
+            corrections: by the targets' names; they become their targets' results.
+            learned: the concepts with the corrections as further shots; the others' targets are marked with these.
 
         Raises:
-            ConceptError: the model cannot use the concept.
-            OutputError: it holds results of other settings, another concept, or files of somebody else.
+            ConceptError: the model cannot use a concept.
+            ConfigError: two concepts have the same name or id.
+            OutputError: it holds results of other settings, other concepts, or files of somebody else; or another run
+                is at work on it.
         """
-        model.check(concept)
-        self.model, self.concept, self.output, self.overlays = model, concept, output, overlays
-        self._settings_file, self._results_file = output / "run.json", output / "results.jsonl"
-        settings = {
-            "insid3": insid3.__version__,
-            "concept": {"name": concept.name, "digest": concept.digest, "sources": concept.sources},
-            "backbone": model.encoder.name,
-            "weights_hash": model.encoder.weights_hash,
-            "engine": getattr(model.encoder, "engine", ""),
-            "dtype": str(getattr(model.encoder, "dtype", "")).removeprefix("torch."),
-            "config": model.config.as_dict(),
-            "folder": os.getcwd(),  # where relative targets in the results begin
-        }
-        if overwrite:
-            writing(lambda: self._results_file.unlink(missing_ok=True))
-        lines = [] if overwrite else self._lines_of(settings, targets)
-        done = {os.path.abspath(line["target"]) for line in lines if line["error"] is None}
-        self.todo = [t for t in targets if os.path.abspath(t.path) not in done or not self._whole(t)]
-        self.done_before = len(targets) - len(self.todo)
-        again = {os.path.abspath(target.path) for target in self.todo}
-        kept = [line for line in lines if os.path.abspath(line["target"]) not in again]
-        if lines:
-            write_lines(self._results_file, kept)
-        write_text(self._settings_file, json.dumps(settings, indent=1))
+        given = [concepts] if isinstance(concepts, Concept) else list(concepts)
+        self.model, self.output, self.options = model, output, options or Options()
+        self.concepts = list(learned or given)
+        for concept in (*given, *self.concepts):
+            model.check(concept)
+        self.labels = numbered(given)
+        self.slugs = slugs(self.labels)
+        self.corrections = corrections or {}
+        self.stop = False  #: set it to end after the target in hand
+        mine = shard.of(targets) if shard else targets
+        self._check_names(targets)
+        self._made_with = hashlib.sha256("".join(c.digest for c in self.concepts).encode()).hexdigest()[:16]
+        settings = self._settings_of(given)
+        self.folder = Folder(output, shard)
+        try:
+            if overwrite:
+                writing(partial(self.folder.results.unlink, missing_ok=True))
+            lines = [] if overwrite else self._lines_of(settings, targets)
+            done = {os.path.abspath(line["target"]) for line in lines if self._is_done(line)}
+            self.todo = [t for t in mine if os.path.abspath(t.path) not in done or not self._whole(t)]
+            self.done_before = len(mine) - len(self.todo)
+            again = {os.path.abspath(target.path) for target in self.todo}
+            if lines and shard is None:
+                self.folder.keep(line for line in lines if os.path.abspath(line["target"]) not in again)
+            write_text(self.folder.settings, json.dumps(settings, indent=1))
+            write_labels(output, self.labels)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Let others at the folder."""
+        self.folder.close()
 
     def __iter__(self) -> Iterator[Result]:
         """Work through `todo`, yielding each result after its files and its line are on disk.
@@ -93,37 +154,180 @@ class Run:
         Raises:
             OutputError: the folder cannot be written to; what is done is kept.
         """
-        for target in self.todo:
-            result = self._one(target)
-            writing(partial(append_line, self._results_file, asdict(result)))
-            yield result
+        try:
+            with ThreadPoolExecutor(_DECODERS) as threads:
+                try:
+                    yield from self._results(threads)
+                finally:
+                    threads.shutdown(wait=True, cancel_futures=True)
+        finally:
+            self.close()
 
-    def _one(self, target: Target) -> Result:
+    def _results(self, threads: ThreadPoolExecutor) -> Iterator[Result]:
+        left, ahead = iter(self.todo), deque[Future[_Loaded | Result]]()
+        while not self.stop:
+            wanted = self.options.batch + _DECODERS + 1 - len(ahead)
+            ahead.extend(threads.submit(self._load, target) for target in islice(left, wanted))
+            if not ahead:
+                return
+            group = [ahead.popleft().result() for _ in range(min(self.options.batch, len(ahead)))]
+            readable = [one for one in group if isinstance(one, _Loaded) and one.target.name not in self.corrections]
+            encoded = iter(self.model.encode_many([one.picture[one.window] for one in readable]) if readable else [])
+            for one in group:
+                if self.stop:
+                    return
+                if isinstance(one, _Loaded):
+                    correction = self.corrections.get(one.target.name)
+                    one = self._corrected(one, correction) if correction else self._marked(one, next(encoded))
+                writing(partial(append_line, self.folder.results, one.line()))
+                yield one
+
+    def _load(self, target: Target) -> _Loaded | Result:
         start = time.perf_counter()
         try:
             picture = read_image(target.path, self.model.config.max_pixels)
+            window = self.options.window(picture.shape[:2], str(target.path))
+            ignored = self.options.ignored(target.name, picture.shape[:2], self.model.config.max_pixels)
         except ImageError as error:
-            return Result(str(target.path), error=str(error), seconds=round(time.perf_counter() - start, 3))
-        found = self.model.segment(picture, self.concept)
-        mask, overlay = self._files(target)
-        writing(lambda: write_mask(mask, found.mask))
-        if self.overlays:
-            writing(lambda: write_overlay(overlay, picture, found.mask))
+            return Result(str(target.path), error=str(error), seconds=_since(start))
+        return _Loaded(target, start, picture, window, ignored)
+
+    def _marked(self, loaded: _Loaded, encoded: Encoded) -> Result:
+        options, size = self.options, loaded.picture.shape[:2]
+        found = self.model.label(encoded, self.concepts, overlap=options.overlap, margin=options.margin)
+        masks = options.finish(found.masks, size, loaded.window, loaded.ignored)
+        parts: list[Instance] = []
+        if options.instances:
+            for i, (mask, result) in enumerate(zip(masks, found.results, strict=True)):
+                parts += split(mask, placed(result.similarity_at(), size, loaded.window, 0) if mask.any() else None, i)
+        self._write(loaded, masks, parts)
+        for i, result in enumerate(found.results):
+            if options.heat:
+                heat = placed(result.similarity_at(), size, loaded.window, 0)
+                writing(partial(write_heat, self._file(loaded.target, "_heat.jpg", i), loaded.picture, heat))
+            if options.scores:
+                scores = placed(result.scores, size, loaded.window, -1)
+                file = self._file(loaded.target, f"_score.{options.scores}", i)
+                writing(partial(write_scores, file, scores))
+        return self._result(loaded, found, masks, parts)
+
+    def _corrected(self, loaded: _Loaded, correction: Correction) -> Result:
+        start = time.perf_counter()
+        try:
+            masks = correction.masks(loaded.picture.shape[:2], self.labels, self.model.config.max_pixels)
+        except ImageError as error:
+            return Result(str(loaded.target.path), error=str(error), seconds=_since(start))
+        parts = (
+            [part for i, mask in enumerate(masks) for part in split(mask, None, i)] if self.options.instances else []
+        )
+        self._write(loaded, masks, parts)
+        return self._result(loaded, None, masks, parts, correction.digest)
+
+    def _write(self, loaded: _Loaded, masks: Sequence[Bool[np.ndarray, "H W"]], parts: Sequence[Instance]) -> None:
+        colours = [label.colour for label in self.labels]
+        if len(masks) > 1 and self.options.overlap == "best":
+            writing(partial(write_index, self._file(loaded.target, ".png"), indexed(masks), colours))
+        else:
+            for i, mask in enumerate(masks):
+                writing(partial(write_mask, self._file(loaded.target, ".png", i), mask))
+        if self.options.overlays:
+            boxes, overlay = [part.box for part in parts], self._file(loaded.target, "_overlay.jpg")
+            writing(partial(write_overlay, overlay, loaded.picture, masks, colours, boxes))
+
+    def _result(
+        self,
+        loaded: _Loaded,
+        found: LabelMap | None,
+        masks: Sequence[Bool[np.ndarray, "H W"]],
+        parts: Sequence[Instance],
+        corrected: str | None = None,
+    ) -> Result:
+        one, apart = len(masks) == 1, len(masks) > 1 and self.options.overlap == "all"
+        told: dict[str, dict[str, Any]] = {}
+        for i, (label, mask) in enumerate(zip(self.labels, masks, strict=True)):
+            area, reason, score = int(mask.sum()), None if mask.any() else "not in the correction", float(mask.any())
+            if found is not None:
+                score, reason = found.results[i].score, found.results[i].reason
+                if not area and not reason:
+                    score, reason = 0.0, "all that was found is another concept's, too small or ignored"
+            told[label.name] = {"score": round(score, 4), "area": area, "reason": reason}
+            if apart:
+                told[label.name]["mask"] = self._file(loaded.target, ".png", i).relative_to(self.output).as_posix()
+        present = [entry for entry in told.values() if entry["area"]]
+        reasons = {name: entry["reason"] for name, entry in told.items() if entry["reason"]}
+        several = "; ".join(f"{name}: {reason}" for name, reason in reasons.items()) if not present else None
+        instances = [
+            {"concept": self.labels[p.concept].name, "box": list(p.box), "area": p.area, "score": round(p.score, 4)}
+            for p in parts
+        ]
         return Result(
-            target=str(target.path),
-            mask=mask.relative_to(self.output).as_posix(),
-            score=round(found.score, 4),
-            area=int(found.mask.sum()),
-            reason=found.reason,
-            seconds=round(time.perf_counter() - start, 3),
+            target=str(loaded.target.path),
+            mask=None if apart else f"{loaded.target.name}.png",
+            score=min((entry["score"] for entry in present), default=0.0),
+            area=sum(entry["area"] for entry in told.values()),
+            reason=next(iter(reasons.values()), None) if one else several,
+            seconds=_since(loaded.start),
+            made_with=self._made_with,
+            concepts=None if one else told,
+            instances=instances if self.options.instances else None,
+            corrected=corrected,
         )
 
-    def _files(self, target: Target) -> tuple[Path, Path]:
-        return self.output / f"{target.name}.png", self.output / f"{target.name}_overlay.jpg"
+    def _file(self, target: Target, ending: str, concept: int | None = None) -> Path:
+        apart = concept is not None and len(self.labels) > 1
+        return self.output / f"{target.name}{f'.{self.slugs[concept]}' if apart else ''}{ending}"  # type: ignore[index]
+
+    def _files(self, target: Target) -> list[Path]:
+        """All that a target's result consists of."""
+        options, each = self.options, range(len(self.labels))
+        masks = each if options.overlap == "all" else [None]
+        return [
+            *(self._file(target, ".png", i) for i in masks),
+            *([self._file(target, "_overlay.jpg")] if options.overlays else []),
+            *(self._file(target, "_heat.jpg", i) for i in each if options.heat),
+            *(self._file(target, f"_score.{options.scores}", i) for i in each if options.scores),
+        ]
 
     def _whole(self, target: Target) -> bool:
-        mask, overlay = self._files(target)
-        return mask.exists() and (overlay.exists() or not self.overlays)
+        files = self._files(target)
+        if target.name in self.corrections:  # which have neither heat nor scores
+            files = [file for file in files if not file.stem.endswith(("_heat", "_score"))]
+        return all(file.exists() for file in files)
+
+    def _is_done(self, line: Mapping[str, Any]) -> bool:
+        if line["error"] is not None:
+            return False
+        correction = self.corrections.get(self._names.get(os.path.abspath(line["target"]), ""))
+        if correction is not None or line.get("corrected"):
+            return correction is not None and line.get("corrected") == correction.digest
+        return line.get("made_with", self._made_with) == self._made_with
+
+    def _check_names(self, targets: Sequence[Target]) -> None:
+        self._names = {os.path.abspath(target.path): target.name for target in targets}
+        names = set(self._names.values())
+        if len(self.labels) == 1 and self.options.scores != "png":
+            return  # nothing but the masks is called .png
+        for target in targets:
+            for file in self._files(target):
+                other = file.relative_to(self.output).with_suffix("").as_posix()
+                if file.suffix == ".png" and other != target.name and other in names:
+                    raise OutputError(f"{file} would be a result of {target.path} and the mask of the target {other!r}")
+
+    def _settings_of(self, given: Sequence[Concept]) -> dict[str, Any]:
+        encoder, one = self.model.encoder, len(given) == 1
+        told = [{"name": c.name, "digest": c.digest, "sources": c.sources} for c in given]
+        return {
+            "insid3": insid3.__version__,
+            "concept": told[0] if one else {key: [entry[key] for entry in told] for key in told[0]},
+            "backbone": encoder.name,
+            "weights_hash": encoder.weights_hash,
+            "engine": getattr(encoder, "engine", ""),
+            "dtype": str(getattr(encoder, "dtype", "")).removeprefix("torch."),
+            "config": self.model.config.as_dict(),
+            "options": self.options.as_settings(),
+            "corrections": len(self.corrections),
+            "folder": os.getcwd(),  # where relative targets in the results begin
+        }
 
     def _lines_of(self, settings: dict[str, Any], targets: Sequence[Target]) -> list[dict[str, Any]]:
         """The results of an earlier run with the same settings, a target's last one each, with targets as seen from
@@ -132,29 +336,34 @@ class Run:
         Raises:
             OutputError: results of other settings or pictures, or files that are not this program's.
         """
-        if not self._settings_file.exists():
-            taken = [file for t in targets for file in (*self._files(t), self._results_file) if file.exists()]
+        if not self.folder.settings.exists():
+            results = self.folder.results
+            taken = [file for t in targets for file in (*self._files(t), results) if file.exists()]
             if taken:
                 raise OutputError(
                     f"{taken[0]} exists and is not from insid3: use another output folder, or --overwrite to replace it"
                 )
             return []
         try:
-            theirs = json.loads(self._settings_file.read_text("utf-8"))
+            theirs = json.loads(self.folder.settings.read_text("utf-8"))
             before = _DEFAULTS | flat(theirs)
-            last = {line["target"]: line for line in read_lines(self._results_file)}
-            lines = [{**line, "mask": line["mask"], "error": line["error"]} for line in last.values()]
+            lines = [{**line, "mask": line["mask"], "error": line["error"]} for line in self.folder.lines()]
             folder = str(before.get("folder", os.getcwd()))
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise OutputError(
                 f"{self.output} holds run.json or results.jsonl that cannot be read ({error!r}): use --overwrite or "
                 "another output folder"
             ) from error
-        ignored = ("insid3", "concept.name", "concept.sources", "config.max_pixels", "folder")
-        if different := differences(before, flat(settings), ignored):
+        ignored = ("insid3", "concept.name", "concept.sources", "config.max_pixels", "folder", "corrections")
+        now = flat(json.loads(json.dumps(settings)))
+        if different := differences(before, now, ignored):
             raise OutputError(
                 f"{self.output} holds results of another run ({', '.join(different)}): "
                 "use another output folder, or --overwrite"
+            )
+        if before.get("corrections") and not self.corrections:
+            raise OutputError(
+                f"{self.output} has learned from corrections: give them again (--learn-from), or use --overwrite"
             )
         if folder != os.getcwd():
             lines = [{**line, "target": os.path.join(folder, line["target"])} for line in lines]
@@ -167,3 +376,16 @@ class Run:
                     "use another output folder, or --overwrite"
                 )
         return lines
+
+
+def _since(start: float) -> float:
+    return round(time.perf_counter() - start, 3)
+
+
+def slugs(labels: Sequence[Label]) -> list[str]:
+    """Names as parts of file names, no two alike."""
+    found: list[str] = []
+    for i, label in enumerate(labels):
+        slug = re.sub(r"[^\w-]+", "_", label.name) or "_"
+        found.append(f"{slug}_{i + 1}" if slug.casefold() in {other.casefold() for other in found} else slug)
+    return found

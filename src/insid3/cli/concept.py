@@ -1,5 +1,6 @@
 """insid3 concept."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -35,17 +36,27 @@ def concept(
     category: Category = None,
     negative: Negatives = None,
     name: Name = None,
+    id: Annotated[int | None, typer.Option("--id", help="Its number in exports.", show_default=False)] = None,
+    colour: Annotated[
+        str | None, typer.Option("--colour", "--color", help="Its colour, such as #ff8000.", show_default=False)
+    ] = None,
 ) -> None:
     """Encode an example once and keep it as a file.
 
     insid3 concept --reference cat.jpg --mask cat_mask.png -o cat.insid3
     insid3 segment --concept cat.insid3 photos/ -o out/
     """
-    from insid3.errors import OutputError
+    from insid3.batch.formats.base import parse_colour
+    from insid3.errors import ConfigError, OutputError
 
+    try:
+        rgb = parse_colour(colour) if colour else None
+    except ValueError as error:
+        raise ConfigError(f"--colour: {error}") from error
     check_writable(output.parent)
     loaded = model.load()
     made = make_concept(loaded, reference, mask, None, label, from_coco, image, category, negative, name or output.stem)
+    made = replace(made, id=id, colour=rgb)
     try:
         made.save(output)
     except OSError as error:

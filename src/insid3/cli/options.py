@@ -40,11 +40,14 @@ _SETTINGS: dict[str, tuple[Any, str]] = {
 _SHOWN = dict.fromkeys(("size", "rank", "tau", "threshold"), "the backbone's") | {"crf_size": "size, at most 640"}
 
 
+_FLAGS = {"overlap": "tile-overlap"}  # of concepts there is another
+
+
 def _setting(name: str) -> inspect.Parameter:
     kind, text = _SETTINGS[name]
     default = next(field.default for field in fields(Config) if field.name == name)
     shown = _SHOWN.get(name, str(default))
-    flag = f"--{name.replace('_', '-')}" + (f"/--no-{name.replace('_', '-')}" if kind is bool else "")
+    flag = f"--{_FLAGS.get(name, name).replace('_', '-')}" + (f"/--no-{name.replace('_', '-')}" if kind is bool else "")
     option = typer.Option(flag, help=text, show_default=shown, rich_help_panel="Settings of the method")
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]
@@ -139,6 +142,16 @@ Masks = Annotated[
 ConceptFile = Annotated[
     Path | None, typer.Option("--concept", "-c", help="A .insid3 file instead of pictures.", rich_help_panel=_PANEL)
 ]
+ConceptFiles = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--concept",
+        "-c",
+        help="Instead of pictures: a .insid3 file, a folder of examples (cat/1.jpg + 1.png), or a list of concepts "
+        "(.json); repeat for more.",
+        rich_help_panel=_PANEL,
+    ),
+]
 LabelOption = Annotated[
     str | None,
     typer.Option(
@@ -187,12 +200,10 @@ def make_concept(
     from insid3.concept import Concept
 
     if file is not None:
-        others = {
-            "--reference": references, "--mask": masks, "--from-coco": from_coco, "--negative": negatives,
-            "--label": label, "--image": image, "--category": category, "--name": name,
-        }  # fmt: skip
-        if given := [flag for flag, value in others.items() if value]:
-            raise ConceptError(f"--concept already holds the example: leave out {', '.join(given)}")
+        _alone(
+            reference=references, mask=masks, from_coco=from_coco, negative=negatives, label=label, image=image,
+            category=category, name=name,
+        )  # fmt: skip
         return Concept.load(file)
     pictures: list[Any] = list(references or [])
     drawn: list[Any] = list(masks or [])
@@ -226,6 +237,35 @@ def make_concept(
         negatives=negatives or [],
         label=label if label in (None, "any") else int(label),  # type: ignore[arg-type]
     )
+
+
+def make_concepts(
+    model: "INSID3",
+    references: list[Path] | None,
+    masks: list[Path] | None,
+    files: list[Path] | None,
+    label: str | None,
+    from_coco: Path | None,
+    image: str | None,
+    category: str | None,
+    negatives: list[Path] | None,
+    name: str | None,
+) -> "list[Concept]":
+    """As `make_concept`, of several files, which may hold several concepts each and get the negatives too."""
+    from insid3.batch.examples import find_examples
+
+    if not files:
+        return [make_concept(model, references, masks, None, label, from_coco, image, category, negatives, name)]
+    _alone(
+        reference=references, mask=masks, from_coco=from_coco, label=label, image=image, category=category, name=name
+    )
+    made = [example.make(model) for file in files for example in find_examples(file)]
+    return [model.extend(concept, negatives=list(negatives or [])) for concept in made]
+
+
+def _alone(**others: Any) -> None:
+    if given := [f"--{option.replace('_', '-')}" for option, value in others.items() if value]:
+        raise ConceptError(f"--concept already holds the example: leave out {', '.join(given)}")
 
 
 def check_writable(folder: Path) -> None:

@@ -43,7 +43,11 @@ class Format(Protocol):
     allows it.
     """
 
-    title: str  #: what people call it
+    title: str  #: what people call it, and what it is made of
+
+    def is_at(self, source: Path) -> bool:
+        """Whether a file or folder looks like it."""
+        ...
 
     def write(self, labels: Sequence[Label], pictures: Iterable[Marked], output: Path) -> list[str]:
         """Write them below the folder `output`, each file whole or not at all; returns what the format could not keep.

@@ -1,0 +1,36 @@
+"""Annotations from one format to another."""
+
+from pathlib import Path
+
+from insid3.batch.formats import FORMATS
+from insid3.errors import ConfigError, OutputError
+
+
+def convert(source: Path, to: str, output: Path, from_: str | None = None) -> list[str]:
+    """Write what a format's file or folder holds in another format; returns what that could not keep.
+
+    Args:
+        from_: name of the source's format; None: found out by what lies there.
+
+    Raises:
+        ConfigError: no such format, or it cannot be told.
+        DataError: the source is missing, damaged or of another layout.
+        OutputError: the output is the source, or cannot be written to.
+        MissingExtraError: a package is missing.
+    """
+    for name in (to, from_):
+        if name is not None and name not in FORMATS:
+            raise ConfigError(f"unknown format {name!r}; known: {', '.join(FORMATS)}")
+    folder = source if source.is_dir() else source.parent
+    if output.resolve() == folder.resolve():
+        raise OutputError(f"{output} is where the annotations come from: use another output folder")
+    labels, pictures = FORMATS[from_ or detect(source)].read(source)
+    return FORMATS[to].write(labels, pictures, output)
+
+
+def detect(source: Path) -> str:
+    """The format of what lies there; ConfigError where that cannot be told."""
+    found = [name for name, known in FORMATS.items() if known.is_at(source)]
+    if not found:
+        raise ConfigError(f"{source} is no annotation format's file or folder: say which (--from {', '.join(FORMATS)})")
+    return found[0]

@@ -1,0 +1,130 @@
+"""What is on disk of a run: who is at work, settings, and a line for each target."""
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from insid3.batch.sources import Shard
+from insid3.errors import OutputError
+from insid3.storage import write_atomically, writing
+
+SETTINGS, RESULTS = "run.json", "results.jsonl"
+_TEMPORARY = re.compile(r"\.[0-9a-f]{32}(\..+)?")
+
+
+class Folder:
+    """An output folder in the hands of one run, or one shard of it. Locks die with their process, however it ends.
+
+    Attributes:
+        results: file to which this run adds lines.
+    """
+
+    def __init__(self, path: Path, shard: Shard | None = None) -> None:
+        """Lock it, and gather the lines of all runs that are not alive into one file.
+
+        Raises:
+            OutputError: another run is alive, or the folder cannot be written to.
+        """
+        self.path, self.settings = path, path / SETTINGS
+        self.results = path / (f"results.{shard}.jsonl" if shard else RESULTS)
+        self._locks = ExitStack()
+        writing(lambda: path.mkdir(parents=True, exist_ok=True))
+        try:
+            with ExitStack() as briefly:
+                whole = briefly if shard else self._locks
+                self._lock(path / ".lock", whole, wait=10 if shard else 0)
+                if shard:
+                    self._lock(path / f".lock.{shard}", self._locks)
+                self._gather(shard)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        self._locks.close()
+
+    def lines(self) -> Iterator[dict[str, Any]]:
+        """The last line of each target."""
+        return last_lines(self.path)
+
+    def keep(self, lines: Iterator[dict[str, Any]]) -> None:
+        """Put these lines in the place of what this run's file holds."""
+
+        def write(temporary: Path) -> None:
+            with temporary.open("w", encoding="utf-8") as file:
+                file.writelines(json.dumps(line) + "\n" for line in lines)
+
+        writing(lambda: write_atomically(self.results, write))
+
+    def _lock(self, file: Path, until: ExitStack, wait: float = 0) -> None:
+        lock = FileLock(file)
+        try:
+            lock.acquire(timeout=wait)
+        except Timeout as error:
+            raise OutputError(
+                f"another run is at work on {self.path} ({file.name}): "
+                "wait for it, stop it, or use another output folder"
+            ) from error
+        except OSError as error:
+            raise OutputError(f"cannot lock {file}: {error}") from error
+        until.callback(lock.release)
+
+    def _gather(self, shard: Shard | None) -> None:
+        alive, ends = False, [(".lock.", ""), ("results.", ".jsonl")]
+        names = {f.name[len(a) : len(f.name) - len(b)] for a, b in ends for f in self.path.glob(f"{a}*-of-*{b}")}
+        for name in sorted(names):
+            with ExitStack() as briefly:
+                try:
+                    if name != str(shard):
+                        self._lock(self.path / f".lock.{name}", briefly)
+                except OutputError:
+                    if shard is None or not name.endswith(f"-of-{shard.count}"):
+                        raise
+                    alive = True
+                    continue
+                self._merge(self.path / f"results.{name}.jsonl")
+        if not alive:  # what a kill left behind; whoever is alive still needs its own
+            for file in self.path.rglob(".*"):
+                if _TEMPORARY.fullmatch(file.name) and file.is_file():
+                    _remove(file)
+
+    def _merge(self, file: Path) -> None:
+        if file.exists():
+            content = [_whole_lines(self.path / RESULTS), _whole_lines(file)]
+            writing(lambda: write_atomically(self.path / RESULTS, lambda t: t.write_bytes(b"".join(content))))
+            _remove(file)
+
+
+def _remove(file: Path) -> None:
+    writing(lambda: file.unlink(missing_ok=True))
+
+
+def _whole_lines(file: Path) -> bytes:
+    content = file.read_bytes() if file.exists() else b""
+    return content[: content.rfind(b"\n") + 1]
+
+
+def last_lines(folder: Path) -> Iterator[dict[str, Any]]:
+    """The last line of each target in the results of a folder, in the order in which they were written.
+
+    Raises:
+        ValueError, KeyError, TypeError: lines that are not results; one that was cut off at the end does not count.
+    """
+    files = [folder / RESULTS, *sorted(folder.glob("results.*-of-*.jsonl"))]
+    last: dict[str, int] = {}
+    for number, line in enumerate(line for file in files for line in _read(file)):
+        last[line["target"]] = number
+    for number, line in enumerate(line for file in files for line in _read(file)):
+        if last[line["target"]] == number:
+            yield line
+
+
+def _read(file: Path) -> Iterator[dict[str, Any]]:
+    if file.exists():
+        with file.open(encoding="utf-8") as lines:
+            yield from (json.loads(line) for line in lines if line.endswith("\n"))

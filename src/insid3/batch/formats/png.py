@@ -1,0 +1,126 @@
+"""Our own output folder: PNG masks, concepts.json, results.jsonl."""
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, UInt8
+
+from insid3.batch.folder import RESULTS, SETTINGS, last_lines
+from insid3.batch.formats.base import Marked, read_labels, write_labels
+from insid3.batch.writers import write_index
+from insid3.errors import DataError, ImageError
+from insid3.images import read_values
+from insid3.instances import Instance, split
+from insid3.labels import MAGENTA, Label
+from insid3.storage import append_line, write_text, writing
+
+
+class Png:
+    title = "PNG masks, as insid3 segment writes them"
+
+    def is_at(self, source: Path) -> bool:
+        return (source / RESULTS).exists() or any(source.glob("results.*-of-*.jsonl"))
+
+    def write(self, labels: Sequence[Label], pictures: Iterable[Marked], output: Path) -> list[str]:
+        lost = touching = 0
+        writing(lambda: (output / RESULTS).unlink(missing_ok=True))
+        write_labels(output, labels)
+        write_text(output / SETTINGS, json.dumps({"converted": True, "folder": os.getcwd()}))
+        for picture in pictures:
+            index = np.zeros(picture.size, np.uint8)
+            for instance in picture.instances:
+                x0, y0, x1, y1 = instance.box
+                part = index[y0:y1, x0:x1]
+                lost += int(np.count_nonzero(instance.mask & (part > 0) & (part != instance.concept + 1)))
+                part[instance.mask] = instance.concept + 1
+            parts = [_as_before(part, picture) for part in _parts(index, len(labels))]
+            touching += len(parts) != len(picture.instances)
+            writing(lambda p=picture, i=index: write_index(output / f"{p.name}.png", i, [x.colour for x in labels]))  # type: ignore[misc]
+            writing(lambda p=picture, i=index, s=parts: append_line(output / RESULTS, _line(p, i, s, labels)))  # type: ignore[misc]
+        notes = {
+            f"{lost} pixels belong to several concepts: they are the last one's": lost,
+            f"{touching} pictures have objects that touch, overlap or lie apart: they are joined or split": touching,
+        }
+        return [note for note, happened in notes.items() if happened]
+
+    def read(self, source: Path) -> tuple[list[Label], Iterator[Marked]]:
+        try:
+            settings = json.loads((source / SETTINGS).read_text("utf-8"))
+            labels = read_labels(source) or [Label(settings["concept"]["name"], 1, MAGENTA)]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{source} is not an output folder of insid3 ({error!r:.100})") from error
+        return labels, self._pictures(source, labels, str(settings.get("folder", "")))
+
+    def _pictures(self, source: Path, labels: Sequence[Label], folder: str) -> Iterator[Marked]:
+        try:
+            for line in last_lines(source):
+                if line["error"] is None:
+                    yield _marked(line, source, labels, folder)
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+            if isinstance(error, DataError):
+                raise
+            raise DataError(f"results of {source} are damaged ({error!r:.100}): make them again") from error
+
+
+def _marked(line: dict[str, Any], source: Path, labels: Sequence[Label], folder: str) -> Marked:
+    told = line.get("concepts") or {}
+    if line["mask"] is not None:
+        name, values = str(line["mask"]).removesuffix(".png"), _values(source / line["mask"])
+        masks = (
+            [values == i + 1 for i in range(len(labels))] if several or values.max(initial=0) < 255 else [values > 0]
+        )
+    else:
+        files = [str(told[label.name]["mask"]) for label in labels]
+        name, masks = files[0].removesuffix(".png").rpartition(".")[0], [_values(source / f) > 0 for f in files]
+    parts: list[Instance] = []
+    for i, (label, mask) in enumerate(zip(labels, masks, strict=True)):
+        if "instances" in line:
+            mine = [entry for entry in line["instances"] if entry["concept"] == label.name]
+            found = split(mask, None, i)
+            scores = [float(entry["score"]) for entry in mine] if len(mine) == len(found) else [1.0] * len(found)
+            parts += [Instance(i, part.box, part.mask, score) for part, score in zip(found, scores, strict=True)]
+        elif mask.any():
+            score = told[label.name]["score"] if told else line["score"]
+            parts.append(Instance.of(mask, i, float(score)))
+    return Marked(Path(os.path.join(folder, line["target"])), name, masks[0].shape, tuple(parts))
+
+
+def _values(file: Path) -> UInt8[np.ndarray, "H W"]:
+    try:
+        return read_values(file, 2**40)
+    except ImageError as error:
+        raise DataError(f"{error}: mark the picture again, or take it out of results.jsonl") from error
+
+
+def _parts(index: UInt8[np.ndarray, "H W"], concepts: int) -> list[Instance]:
+    return [part for i in range(concepts) for part in split(index == i + 1, None, i)]
+
+
+def _as_before(part: Instance, picture: Marked) -> Instance:
+    """With the score of the object that it was."""
+    for other in picture.instances:
+        if other.concept == part.concept and other.box == part.box and np.array_equal(other.mask, part.mask):
+            return other
+    return part
+
+
+def _line(
+    picture: Marked, index: Bool[np.ndarray, "H W"], parts: Sequence[Instance], labels: Sequence[Label]
+) -> dict[str, Any]:
+    return {
+        "target": str(picture.path),
+        "mask": f"{picture.name}.png",
+        "score": min((part.score for part in parts), default=0.0),
+        "area": int(np.count_nonzero(index)),
+        "reason": None if parts else "nothing is marked",
+        "seconds": 0.0,
+        "error": None,
+        "instances": [
+            {"concept": labels[part.concept].name, "box": list(part.box), "area": part.area, "score": part.score}
+            for part in parts
+        ],
+    }
