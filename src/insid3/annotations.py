@@ -39,7 +39,7 @@ def from_labelme(path: str | os.PathLike[str], category: str | None = None, pict
         canvas = Image.new("1", _size(data["imageHeight"], data["imageWidth"], path)[::-1])
         for shape in data["shapes"]:
             if str(shape["label"]) == chosen:
-                _draw(canvas, shape, path)
+                draw_shape(canvas, shape, path)
         beside = path.parent / str(data["imagePath"]).replace("\\", "/")
         mask = _marked(np.asarray(canvas), chosen, path)
     if picture is not None:
@@ -167,7 +167,7 @@ def _choose(wanted: str | None, present: list[str], have: str) -> str:
     return wanted
 
 
-def _draw(canvas: Image.Image, shape: dict[str, Any], path: Path) -> None:
+def draw_shape(canvas: Image.Image, shape: dict[str, Any], path: Path) -> None:
     draw, kind = ImageDraw.Draw(canvas), shape.get("shape_type", "polygon")
     points = [(float(x), float(y)) for x, y in shape["points"]]
     if not np.isfinite(points).all():

@@ -1,16 +1,19 @@
 """Annotations from one format to another."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from insid3.batch.formats import FORMATS
+from insid3.batch.formats.base import below
 from insid3.errors import ConfigError, OutputError
 
 
-def convert(source: Path, to: str, output: Path, from_: str | None = None) -> list[str]:
+def convert(source: Path, to: str, output: Path, from_: str | None = None, images: Path | None = None) -> list[str]:
     """Write what a format's file or folder holds in another format; returns what that could not keep.
 
     Args:
         from_: name of the source's format; None: found out by what lies there.
+        images: folder of the pictures, where the annotations only name them.
 
     Raises:
         ConfigError: no such format, or it cannot be told.
@@ -25,6 +28,8 @@ def convert(source: Path, to: str, output: Path, from_: str | None = None) -> li
     if output.resolve() == folder.resolve():
         raise OutputError(f"{output} is where the annotations come from: use another output folder")
     labels, pictures = FORMATS[from_ or detect(source)].read(source)
+    if images is not None:
+        pictures = (replace(picture, path=below(images, picture.file)) for picture in pictures)
     return FORMATS[to].write(labels, pictures, output)
 
 

@@ -4,13 +4,14 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
-from insid3.errors import DataError
+from insid3.errors import DataError, MissingExtraError
 from insid3.instances import Instance
-from insid3.labels import Label
+from insid3.labels import PALETTE, Label
 from insid3.storage import write_text, writing
 
 LABELS = "concepts.json"
@@ -114,11 +115,23 @@ def below(folder: Path, name: str) -> Path:
     return folder / parts
 
 
-def link_picture(picture: Path, place: Path) -> None:
-    """The picture where a format wants it: a link, or a copy where there are none; nothing if it does not exist."""
+def label_of(name: str, index: int, id: int | None = None, colour: str | None = None) -> Label:
+    """What a format says of a class, and what it does not: the next number and colour."""
+    return Label(
+        name, index + 1 if id is None else id, parse_colour(colour) if colour else PALETTE[index % len(PALETTE)]
+    )
+
+
+def without_suffix(name: str) -> str:
+    """ "a/b.jpg" as "a/b"."""
+    return PurePosixPath(name).with_suffix("").as_posix()
+
+
+def link_picture(picture: Path, place: Path) -> bool:
+    """The picture where a format wants it: a link, or a copy where there are none; whether it exists."""
 
     def link() -> None:
-        if place.is_symlink() or place.exists() or not picture.exists():
+        if place.is_symlink() or place.exists():
             return
         place.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -126,4 +139,42 @@ def link_picture(picture: Path, place: Path) -> None:
         except OSError:
             shutil.copyfile(picture, place)
 
-    writing(link)
+    if picture.exists():
+        writing(link)
+    return picture.exists()
+
+
+@contextmanager
+def reading(file: Path, kind: str) -> Iterator[None]:
+    """Whatever goes wrong, what is in the file decides; as one error that names it.
+
+    Raises:
+        DataError: for everything but a missing package.
+    """
+    try:
+        yield
+    except (MissingExtraError, DataError):
+        raise
+    except Exception as error:
+        raise DataError(f"{file} is damaged, or no {kind} file ({error!r:.120})") from error
+
+
+def read_json(file: Path) -> Any:
+    """ValueError, OSError: not JSON, or not there."""
+    return json.loads(file.read_text("utf-8"))
+
+
+def file_within(source: Path, name: str, pattern: str, *others: str) -> Path:
+    """The file of that name, or the only one of that pattern, in a folder; a file itself.
+
+    Raises:
+        DataError: there is none, or several.
+    """
+    if not source.is_dir():
+        if not source.exists():
+            raise DataError(f"{source}: no such file or folder")
+        return source
+    found = [source / name] if (source / name).exists() else [f for f in source.glob(pattern) if f.name not in others]
+    if len(found) != 1:
+        raise DataError(f"{source} holds {len(found)} files {pattern}, and no {name}: name the file")
+    return found[0]

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 
 from insid3.batch.folder import RESULTS, SETTINGS, last_lines
-from insid3.batch.formats.base import Marked, read_labels, write_labels
+from insid3.batch.formats.base import Marked, below, read_labels, write_labels
 from insid3.batch.writers import write_index
 from insid3.errors import DataError, ImageError
 from insid3.images import read_values
@@ -39,8 +40,9 @@ class Png:
                 part[instance.mask] = instance.concept + 1
             parts = [_as_before(part, picture) for part in _parts(index, len(labels))]
             touching += len(parts) != len(picture.instances)
-            writing(lambda p=picture, i=index: write_index(output / f"{p.name}.png", i, [x.colour for x in labels]))  # type: ignore[misc]
-            writing(lambda p=picture, i=index, s=parts: append_line(output / RESULTS, _line(p, i, s, labels)))  # type: ignore[misc]
+            mask, line = below(output, f"{picture.name}.png"), _line(picture, index, parts, labels)
+            writing(partial(write_index, mask, index, [label.colour for label in labels]))
+            writing(partial(append_line, output / RESULTS, line))
         notes = {
             f"{lost} pixels belong to several concepts: they are the last one's": lost,
             f"{touching} pictures have objects that touch, overlap or lie apart: they are joined or split": touching,
@@ -70,9 +72,7 @@ def _marked(line: dict[str, Any], source: Path, labels: Sequence[Label], folder:
     told = line.get("concepts") or {}
     if line["mask"] is not None:
         name, values = str(line["mask"]).removesuffix(".png"), _values(source / line["mask"])
-        masks = (
-            [values == i + 1 for i in range(len(labels))] if several or values.max(initial=0) < 255 else [values > 0]
-        )
+        masks = [values == i + 1 for i in range(len(labels))] if len(labels) > 1 else [values > 0]
     else:
         files = [str(told[label.name]["mask"]) for label in labels]
         name, masks = files[0].removesuffix(".png").rpartition(".")[0], [_values(source / f) > 0 for f in files]

@@ -1,0 +1,103 @@
+"""Masks as polygons and back."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+from jaxtyping import Bool, Float
+from PIL import Image, ImageDraw
+
+from insid3.errors import MissingExtraError
+from insid3.instances import Instance
+
+Ring = Float[np.ndarray, "n 2"]
+_FAITHFUL = 0.98  # least IoU of a simplified object with itself
+
+
+def polygons(instance: Instance, *, centres: bool = False, tolerance: float = 1) -> list[list[Ring]]:
+    """The outlines of an object: [outer ring, *holes] of each of its parts, (x, y) in pixels of the picture.
+
+    Args:
+        centres: through the centres of the border's pixels, as programs want it that paint the border (OpenCV's
+            fillPoly, Pillow); otherwise around the pixels, the first from 0 to 1 (COCO, CVAT).
+        tolerance: pixels by which a ring may differ from the border; it does not where that would change the object.
+
+    Raises:
+        MissingExtraError: contourpy or shapely is not installed.
+    """
+    try:
+        import shapely  # noqa: F401
+        from contourpy import FillType, contour_generator
+    except ImportError as error:
+        raise MissingExtraError("writing polygons", "export") from error
+    x0, y0 = instance.box[:2]
+    values = np.pad(instance.mask, 1).astype(np.float64)
+    generator = contour_generator(z=values, fill_type=FillType.OuterOffset)
+    # Just below 1 the border runs through the centres of the outermost pixels, at 1/2 midway to the next.
+    points, offsets = generator.filled(1 - 1e-6 if centres else 0.5, np.inf)
+    shift = np.array([x0, y0]) - (1 if centres else 0.5)  # the padding; and pixels begin half a pixel before centres
+    whole = [[ring[a:b][:-1] + shift for a, b in pairwise(ends)] for ring, ends in zip(points, offsets, strict=True)]
+    exact, simple = ([[_rounded(r, centres) for r in rings] for rings in some] for some in (
+        whole, [_simplified(rings, tolerance) for rings in whole]
+    ))  # fmt: skip
+    return simple if _iou(simple, instance, centres) >= _FAITHFUL else exact
+
+
+def _simplified(rings: Sequence[Ring], tolerance: float) -> list[Ring]:
+    from shapely import Polygon
+
+    if not tolerance or len(rings[0]) < 4:
+        return list(rings)
+    shape = Polygon(rings[0], [ring for ring in rings[1:] if len(ring) > 3]).simplify(tolerance)
+    if not isinstance(shape, Polygon) or shape.is_empty:
+        return list(rings)
+    return [np.array(ring.coords)[:-1] for ring in (shape.exterior, *shape.interiors)]
+
+
+def _iou(shapes: Sequence[Sequence[Ring]], instance: Instance, centres: bool) -> float:
+    corner, size = np.array(instance.box[:2]), instance.mask.shape
+    masks = [filled([ring - corner for ring in rings], size, centres=centres) for rings in shapes]
+    mask = np.logical_or.reduce(masks)
+    return float(np.count_nonzero(mask & instance.mask) / np.count_nonzero(mask | instance.mask))
+
+
+def _rounded(ring: Ring, centres: bool) -> Ring:
+    """Without points that fall on the one before."""
+    ring = np.round(ring, 0 if centres else 2)
+    keep = np.any(ring != np.roll(ring, 1, 0), axis=1)
+    return ring[keep] if keep.any() else ring[:1]
+
+
+def filled(rings: Sequence[Ring], size: tuple[int, int], *, centres: bool = False) -> Bool[np.ndarray, "H W"]:
+    """The mask of one polygon: [outer ring, *holes]; `centres` as in `polygons`."""
+    mask = np.zeros(size, bool)
+    for i, ring in enumerate(rings):
+        inside = _painted(ring, size, outline=i == 0) if centres else _covered(ring, size)
+        mask = inside if i == 0 else mask & ~inside
+    return mask
+
+
+def _painted(ring: Ring, size: tuple[int, int], *, outline: bool) -> Bool[np.ndarray, "H W"]:
+    canvas, points = Image.new("1", size[::-1]), [(float(x), float(y)) for x, y in ring]
+    if len(points) > 1:
+        ImageDraw.Draw(canvas).polygon(points, fill=1, outline=int(outline))
+    elif points:
+        ImageDraw.Draw(canvas).point(points, fill=1)
+    return np.array(canvas)
+
+
+def _covered(ring: Ring, size: tuple[int, int]) -> Bool[np.ndarray, "H W"]:
+    """Pixels whose centres lie inside, by the crossings of each row's centre line (even-odd)."""
+    mask = np.zeros(size, bool)
+    if len(ring) < 3:
+        return mask
+    (x1, y1), (x2, y2) = ring.T, np.roll(ring, -1, 0).T
+    flips = np.zeros((size[0], size[1] + 1), bool)
+    for a, b, c, d in zip(x1, y1, x2, y2, strict=True):
+        top, bottom = min(b, d), max(b, d)
+        rows = np.arange(max(0, int(np.ceil(top - 0.5))), min(size[0], int(np.ceil(bottom - 0.5))))
+        if len(rows):
+            crossing = a + (rows + 0.5 - b) * (c - a) / (d - b)
+            columns = np.clip(np.ceil(crossing - 0.5), 0, size[1]).astype(int)
+            flips[rows, columns] ^= True
+    return np.logical_xor.accumulate(flips[:, :-1], axis=1)
