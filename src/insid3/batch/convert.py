@@ -4,15 +4,23 @@ from dataclasses import replace
 from pathlib import Path
 
 from insid3.batch.formats import FORMATS
-from insid3.batch.formats.base import below
+from insid3.batch.formats.base import Format, below
 from insid3.errors import ConfigError, OutputError
 
 
-def convert(source: Path, to: str, output: Path, from_: str | None = None, images: Path | None = None) -> list[str]:
+def convert(
+    source: Path,
+    to: str,
+    output: Path,
+    from_: str | None = None,
+    images: Path | None = None,
+    into: Format | None = None,
+) -> list[str]:
     """Write what a format's file or folder holds in another format; returns what that could not keep.
 
     Args:
         from_: name of the source's format; None: found out by what lies there.
+        into: in the place of the format called `to`, for options of its own.
         images: folder of the pictures, where the annotations only name them.
 
     Raises:
@@ -30,7 +38,7 @@ def convert(source: Path, to: str, output: Path, from_: str | None = None, image
     labels, pictures = FORMATS[from_ or detect(source)].read(source)
     if images is not None:
         pictures = (replace(picture, path=below(images, picture.file)) for picture in pictures)
-    return FORMATS[to].write(labels, pictures, output)
+    return (into or FORMATS[to]).write(labels, pictures, output)
 
 
 def detect(source: Path) -> str:

@@ -9,7 +9,15 @@ import typer
 from insid3 import __version__
 from insid3.errors import Insid3Error
 
-COMMANDS = ("segment", "match", "concept", "evaluate", "export", "information")  # modules, in the order of the help
+COMMANDS = (
+    "segment",
+    "concept",
+    "after",
+    "match",
+    "evaluate",
+    "export",
+    "information",
+)  # modules, in the order of the help
 
 app = typer.Typer(
     name="insid3",
@@ -21,6 +29,10 @@ app = typer.Typer(
     insid3 concept --reference cat.jpg --mask cat_mask.png -o cat.insid3
 
     insid3 segment --concept cat.insid3 one.jpg two.jpg -o out/
+
+    insid3 review out/
+
+    insid3 convert out/ --to coco -o coco/
 
     insid3 match --reference boat.jpg --points "417,180 300,220" target.jpg -o plot.jpg
 

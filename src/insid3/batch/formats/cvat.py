@@ -137,7 +137,8 @@ def _shape(shape: Element, size: tuple[int, int]) -> Bool[np.ndarray, "H W"]:
 def _elements(file: Path, tag: str) -> Iterator[Element]:
     """One after the other; documents that declare entities are refused, which could grow beyond all memory."""
     content = file.read_bytes()
-    if b"<!DOCTYPE" in content or b"<!ENTITY" in content:
+    plain = content.replace(b"\0", b"")  # of UTF-16 too
+    if b"<!DOCTYPE" in plain or b"<!ENTITY" in plain:
         raise DataError(f"{file} declares a document type or entities, which no annotations need")
     for _, element in iterparse(io.BytesIO(content)):
         if element.tag == tag:

@@ -50,8 +50,9 @@ class Voc:
                 picture.path, below(output / "JPEGImages", f"{picture.name}{picture.path.suffix}")
             )
             names.append(picture.name)
-        write_text(output / _LIST, "".join(f"{name}\n" for name in names))
-        colour_lines = [f"{label.name}:{','.join(map(str, label.colour))}::" for label in labels]
+        for kind in ("Segmentation", "Main"):  # those who look for boxes look in the other
+            write_text(output / "ImageSets" / kind / _LIST.name, "".join(f"{name}\n" for name in names))
+        colour_lines = [f"{label.name.replace(':', '_')}:{','.join(map(str, label.colour))}::" for label in labels]
         write_text(output / "labelmap.txt", "\n".join(["background:0,0,0::", *colour_lines]) + "\n")
         write_labels(output, labels)
         notes = {
