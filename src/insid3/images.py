@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Shaped, UInt8
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
+from insid3 import geotiff
 from insid3.config import Config
 from insid3.errors import ImageError, MaskError
 
@@ -40,8 +41,8 @@ def name_of(source: Source) -> str:
 def read_image(source: Source, max_pixels: int = MAX_PIXELS, *, upright: bool = True) -> UInt8[np.ndarray, "H W 3"]:
     """Any picture as 8-bit RGB.
 
-    16-bit values are divided by 257, alpha is dropped, palettes and CMYK go through Pillow's conversion. Of animations
-    the first frame counts.
+    16-bit values are divided by 257 (of GeoTIFFs stretched, see `geotiff.read`), alpha is dropped, palettes and CMYK go
+    through Pillow's conversion. Of animations the first frame counts.
 
     Args:
         upright: apply the EXIF orientation.
@@ -53,6 +54,8 @@ def read_image(source: Source, max_pixels: int = MAX_PIXELS, *, upright: bool = 
     if isinstance(source, np.ndarray):
         return _rgb_array(source, name)
     with _explained(name):
+        if _is_geo(source):
+            return geotiff.read(Path(os.fspath(source)), max_pixels)  # type: ignore[arg-type]
         image = _load(source, name, max_pixels, upright)
         if image.mode.startswith(("I", "F")):
             return _rgb_array(_pixels(image, image.mode), name)
@@ -106,6 +109,8 @@ def read_values(
 def picture_size(path: str | os.PathLike[str], *, upright: bool = True) -> tuple[int, int]:
     """(height, width) of what `read_image` returns, from the file's header; ImageError if it has none."""
     with _explained(os.fspath(path)), Path(path).open("rb") as file:
+        if _is_geo(path):
+            return geotiff.size(Path(path))
         image = _opened(file)[0]
         turned = upright and _orientation(image) >= 5
         return (image.width, image.height) if turned else (image.height, image.width)
@@ -236,6 +241,13 @@ def _opened(file: BinaryIO) -> tuple[Image.Image, int | None]:
     with _pillow_limit(None) as theirs:
         Image.init()
         return Image.open(file, formats=[known for known in _FORMATS if known in Image.OPEN]), theirs
+
+
+def _is_geo(source: str | os.PathLike[str] | Image.Image) -> bool:
+    if isinstance(source, Image.Image) or Path(source).suffix.lower() not in (".tif", ".tiff"):
+        return False
+    with _pillow_limit(None):
+        return geotiff.is_beyond_pillow(Path(source))
 
 
 def _orientation(image: Image.Image) -> int:

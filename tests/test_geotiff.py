@@ -1,0 +1,101 @@
+"""TIFFs with more bands or bits than a picture to look at, written by tifffile."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+
+from insid3 import INSID3
+from insid3.errors import ImageError
+from insid3.images import picture_size, read_image
+from stubs import box_mask, colour_model, scene
+
+BOX = (16, 16, 48, 48)
+GEO = [(34735, "H", 4, (1, 1, 0, 0), True)]  # an empty directory of GeoKeys
+
+
+def write(path: Path, values: np.ndarray, nodata: str | None = None, **more: Any) -> Path:
+    tags: list[tuple[Any, ...]] = [*GEO, *([(42113, "s", 0, nodata, True)] if nodata else [])]
+    tifffile.imwrite(path, values, extratags=tags, metadata=None, **more)
+    return path
+
+
+def eleven_bits(bands: int = 4) -> np.ndarray:
+    """A scene as satellites see it: values below 2048, further bands behind the colours."""
+    colours = scene(BOX).astype(np.uint16) * 5 + 300
+    return np.concatenate([colours, *[colours[..., :1]] * (bands - 3)], -1)
+
+
+@pytest.mark.parametrize("layout", ["contig", "separate"])
+@pytest.mark.parametrize("more", [{}, {"compression": "lzw"}, {"tile": (16, 16)}, {"bigtiff": True}])
+def test_four_bands_of_eleven_bits(layout: str, more: dict[str, Any], tmp_path: Path) -> None:
+    values = eleven_bits() if layout == "contig" else np.moveaxis(eleven_bits(), -1, 0)
+    path = write(tmp_path / "a.tif", values, planarconfig=layout, photometric="minisblack", **more)
+    picture = read_image(path)
+    assert picture.shape == (64, 64, 3)
+    assert picture[32, 32, 0] > 200  # stretched, and red where the box is
+    assert picture[32, 32, 2] < 50
+    assert picture[2, 2, 2] > 200
+    assert picture_size(path) == (64, 64)
+
+
+def test_one_band_of_many_bits_is_grey_and_stretched(tmp_path: Path) -> None:
+    ramp = np.linspace(1000, 1400, 64 * 64).reshape(64, 64)
+    for dtype in (np.uint16, np.int16, np.float32, np.uint32):
+        picture = read_image(write(tmp_path / f"{np.dtype(dtype)}.tif", ramp.astype(dtype)))
+        assert (picture[..., 0] == picture[..., 1]).all()
+        assert picture[0, 0, 0] == 0
+        assert picture[-1, -1, 0] == 255
+        assert 118 < picture[32, 0, 0] < 138
+
+
+def test_sixteen_bits_that_are_no_geotiff_are_not_stretched(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", np.full((8, 8), 257 * 7, np.uint16))
+    assert (read_image(tmp_path / "a.tif") == 7).all()
+
+
+def test_eight_bits_stay_as_they_are(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tif", scene(BOX), photometric="rgb")
+    assert (read_image(path) == scene(BOX)).all()
+    five = np.concatenate([scene(BOX), scene(BOX)[..., :2]], -1)
+    assert (
+        read_image(write(tmp_path / "b.tif", five, photometric="minisblack", planarconfig="contig")) == scene(BOX)
+    ).all()
+
+
+def test_nodata_does_not_count_and_is_black(tmp_path: Path) -> None:
+    values = np.linspace(100, 200, 64 * 64).reshape(64, 64).astype(np.float32)
+    values[:16] = -9999
+    values[16] = np.nan
+    picture = read_image(write(tmp_path / "a.tif", values, "-9999"))
+    assert (picture[:17] == 0).all()
+    assert picture[-1, -1, 0] == 255
+    assert 90 < picture[40, 32, 0] < 165
+    nothing = read_image(write(tmp_path / "b.tif", np.full((8, 8), -9999, np.float32), "-9999"))
+    assert (nothing == 0).all()
+
+
+def test_a_concept_is_found_from_above(tmp_path: Path) -> None:
+    model: INSID3 = colour_model()
+    path = write(tmp_path / "a.tif", eleven_bits(5), photometric="minisblack", planarconfig="contig")
+    found = model.segment(path, model.concept(scene(BOX), box_mask(*BOX)))
+    assert (found.mask & box_mask(*BOX)).sum() / (found.mask | box_mask(*BOX)).sum() > 0.8
+
+
+def test_what_cannot_be_used_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path / "a.tif", eleven_bits(), photometric="minisblack", planarconfig="contig")
+    with pytest.raises(ImageError, match=r"a\.tif has 64 x 64 pixels, the limit is 100 in all"):
+        read_image(path, 100)
+    cut = tmp_path / "cut.tif"
+    cut.write_bytes(path.read_bytes()[:4000])
+    with pytest.raises(ImageError, match=r"cut\.tif is damaged or cut short"):
+        read_image(cut)
+    complex_ = write(tmp_path / "complex.tif", np.zeros((8, 8), np.complex64))
+    with pytest.raises(ImageError, match=r"complex\.tif holds complex64 of shape"):
+        read_image(complex_)
+    monkeypatch.setitem(sys.modules, "tifffile", None)
+    with pytest.raises(ImageError, match=r'a\.tif needs packages that are not installed: pip install "insid3\[geo\]"'):
+        read_image(path)
