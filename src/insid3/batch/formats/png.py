@@ -85,7 +85,7 @@ def _marked(line: dict[str, Any], source: Path, labels: Sequence[Label], folder:
             parts += [Instance(i, part.box, part.mask, score) for part, score in zip(found, scores, strict=True)]
         elif mask.any():
             score = told[label.name]["score"] if told else line["score"]
-            parts.append(Instance.of(mask, i, float(score)))
+            parts.append(Instance.of(mask, i, 1.0 if score is None else float(score)))
     return Marked(Path(os.path.join(folder, line["target"])), name, masks[0].shape, tuple(parts))
 
 
