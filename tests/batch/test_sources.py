@@ -1,12 +1,13 @@
 """Which files are targets, and what their results are called."""
 
+import io
 import os
 from pathlib import Path
 
 import pytest
 
 from insid3 import ImageError
-from insid3.batch.sources import find_targets
+from insid3.batch.sources import Shard, Target, find_targets
 from insid3.errors import OutputError
 
 
@@ -87,3 +88,56 @@ def test_a_folder_that_cannot_be_read_is_not_passed_over(tmp_path: Path, monkeyp
     monkeypatch.setattr(os, "scandir", scandir)
     with pytest.raises(ImageError, match=r"secret cannot be read \(Permission denied\)"):
         find_targets([tmp_path / "in"], tmp_path / "out")
+
+
+def pairs(found: list[Target]) -> list[tuple[str, str]]:
+    return [(target.path.as_posix(), target.name) for target in found]
+
+
+@pytest.fixture
+def album(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("a/1.jpg", "a/2.png", "b/deep/3.jpg", "b/text.md", "4.jpg"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "in" / name).write_bytes(b"")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_patterns(album: Path) -> None:
+    everywhere = [("in/4.jpg", "4"), ("in/a/1.jpg", "a/1"), ("in/b/deep/3.jpg", "b/deep/3")]
+    assert pairs(find_targets(["in/**/*.jpg"], "out")) == everywhere
+    assert pairs(find_targets(["in/*/?.png"], "out")) == [("in/a/2.png", "a/2")]
+    assert pairs(find_targets([str(album / "in" / "[ab]" / "*")], "out")) == [
+        (str(album / "in/a/1.jpg"), "a/1"),
+        (str(album / "in/a/2.png"), "a/2"),
+    ]
+    with pytest.raises(ImageError, match=r"no pictures in pattern in/\*\.gif"):
+        find_targets(["in/*.gif"], "out")
+    (album / "in" / "odd[1].jpg").write_bytes(b"")  # a file of that name is no pattern
+    assert pairs(find_targets(["in/odd[1].jpg"], "out")) == [("in/odd[1].jpg", "odd[1]")]
+
+
+def test_lists(album: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "# chosen\nin/a/1.jpg\n\n  in/b/deep/3.jpg  \nin/gone.jpg\n"
+    (album / "list.txt").write_text(text)
+    expected = [("in/a/1.jpg", "a/1"), ("in/b/deep/3.jpg", "b/deep/3"), ("in/gone.jpg", "gone")]
+    assert pairs(find_targets(["list.txt"], "out")) == expected
+    monkeypatch.setattr("sys.stdin", io.StringIO(text))
+    assert pairs(find_targets(["-"], "out")) == expected
+    (album / "in" / "near.txt").write_text("a/1.jpg\na/2.png\n")  # paths from the list's folder
+    assert pairs(find_targets(["in/near.txt"], "out")) == [("in/a/1.jpg", "1"), ("in/a/2.png", "2")]
+    (album / "none.txt").write_text("# nothing\n")
+    with pytest.raises(ImageError, match=r"no pictures in list none\.txt"):
+        find_targets(["none.txt"], "out")
+    with pytest.raises(ImageError, match=r"list gone\.txt cannot be read"):
+        find_targets(["gone.txt"], "out")
+    (album / "bad.txt").write_bytes(b"\xff\xfe")
+    with pytest.raises(ImageError, match=r"list bad\.txt cannot be read .*: it must hold a path a line"):
+        find_targets(["bad.txt"], "out")
+
+
+def test_shards_are_disjoint_and_complete(album: Path) -> None:
+    found = find_targets(["in"], "out")
+    parts = [Shard(i, 3).of(found) for i in (1, 2, 3)]
+    assert sorted(name for part in parts for name in pairs(part)) == sorted(pairs(found))
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1

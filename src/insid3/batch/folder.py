@@ -14,6 +14,7 @@ from insid3.errors import OutputError
 from insid3.storage import write_atomically, writing
 
 SETTINGS, RESULTS = "run.json", "results.jsonl"
+_PATIENCE = 10  # seconds that a shard waits for others to begin
 _TEMPORARY = re.compile(r"\.[0-9a-f]{32}(\..+)?")
 
 
@@ -37,7 +38,7 @@ class Folder:
         try:
             with ExitStack() as briefly:
                 whole = briefly if shard else self._locks
-                self._lock(path / ".lock", whole, wait=10 if shard else 0)
+                self._lock(path / ".lock", whole, wait=_PATIENCE if shard else 0)
                 if shard:
                     self._lock(path / f".lock.{shard}", self._locks)
                 self._gather(shard)
