@@ -1,0 +1,279 @@
+"""What the command line says and does about several concepts, formats, shards, settings in files and corrections."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import Result
+
+from insid3.errors import Insid3Error
+from stubs import box_mask, scene
+
+Invoke = Callable[..., Result]
+EXAMPLE = ("--reference", "ref.png", "--mask", "mask.png")
+
+
+@pytest.fixture
+def two(invoke: Invoke) -> Invoke:
+    """Concepts red.insid3 and green.insid3."""
+    Image.fromarray(scene((16, 16, 48, 48), colour=1)).save("green.png")
+    assert invoke("concept", *EXAMPLE, "-o", "red.insid3").exit_code == 0
+    more = ("--id", 9, "--colour", "#00ff00")
+    assert (
+        invoke("concept", "--reference", "green.png", "--mask", "mask.png", "-o", "green.insid3", *more).exit_code == 0
+    )
+    return invoke
+
+
+def test_two_concepts_and_every_format(two: Invoke) -> None:
+    concepts = ("--concept", "red.insid3", "--concept", "green.insid3")
+    formats = "png,coco,coco-polygon,yolo,labelme,label-studio,cvat,voc"
+    result = two("segment", *concepts, "photos", "-o", "out", "--instances", "--format", formats)
+    assert result.exit_code == 0, result.output
+    assert "marking red and green" in result.stderr
+    assert "yolo: scores of objects in 2 pictures, for which YOLO has no place" in result.stderr
+    for name in formats.split(","):
+        told = json.loads(Path("out/export", name, "concepts.json").read_text())["concepts"]
+        assert [(entry["name"], entry["id"]) for entry in told] == [("red", 1), ("green", 9)]
+        assert told[1]["colour"] == "#00ff00"
+    again = two("convert", "out/export/coco", "--to", "voc", "-o", "voc", "--images", "photos")
+    assert again.exit_code == 0
+    assert "voc: voc" in again.stderr
+    assert Path("voc/JPEGImages/a.png").exists()
+    assert (
+        two("convert", "out", "--to", "coco", "-o", "more", "--append-to", "out/export/coco/instances.json").exit_code
+        == 0
+    )
+    images = json.loads(Path("more/instances.json").read_text())["images"]
+    assert [image["file_name"] for image in images] == ["a.png", "b.png"]
+    assert "--append-to goes with --to coco" in str(
+        two("convert", "out", "--to", "voc", "-o", "x", "--append-to", "y").exception
+    )
+    assert "unknown format 'pdf'" in str(two("segment", *concepts, "photos", "-o", "o", "--format", "pdf").exception)
+
+
+def test_a_folder_of_examples_with_negatives(two: Invoke) -> None:
+    for name in ("red", "green"):
+        Path("examples", name).mkdir(parents=True)
+        Image.open("ref.png" if name == "red" else "green.png").save(f"examples/{name}/1.png")
+        Image.open("mask.png").save(f"examples/{name}/1_mask.png")
+    Image.fromarray(scene()).save("street.png")
+    result = two(
+        "segment", "--concept", "examples", "--negative", "street.png", "photos", "-o", "out", "--overlap", "all"
+    )
+    assert result.exit_code == 0, result.output
+    assert Path("out/a.red.png").exists()
+    assert Path("out/a.green.png").exists()
+    settings = json.loads(Path("out/run.json").read_text())
+    assert settings["concept"]["name"] == ["green", "red"]
+    plain = two("segment", "--concept", "examples", "photos", "-o", "out2")
+    assert plain.exit_code == 0
+    assert json.loads(Path("out2/run.json").read_text())["concept"]["digest"] != settings["concept"]["digest"]
+
+
+def test_a_run_is_repeated_from_its_settings(two: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ("--min-area", 3, "--roi", "0,0,60,60", "--tau", 0.8, "--instances", "--no-overlay", "--name", 'a "b"')
+    assert two("segment", *EXAMPLE, "photos", "-o", "out", *words).exit_code == 0
+    kept = tomllib.loads(Path("out/run.toml").read_text())
+    assert kept == {
+        "targets": [str(tmp_path / "photos")], "output": str(tmp_path / "out"),
+        "reference": [str(tmp_path / "ref.png")], "mask": [str(tmp_path / "mask.png")],
+        "name": 'a "b"', "min-area": 3, "roi": "0,0,60,60", "tau": 0.8,
+        "instances": True, "overlay": False,
+    }  # fmt: skip
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    again = two("segment", "--config", "../out/run.toml")
+    assert again.exit_code == 0, again.output
+    assert "2 done before" in again.stderr
+    other = two("segment", "--config", "../out/run.toml", "-o", "new", "--min-area", 0)
+    assert "2 marked" in other.stderr
+    assert tomllib.loads(Path("new/run.toml").read_text())["min-area"] == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("min_aera = 3", "unknown entry 'min_aera'; did you mean 'min-area'?"),
+        ("zzz = 3", "unknown entry 'zzz'; known: "),
+        ("min-area = [3]", "min-area must be one value, got [3]"),
+        ("mask = 'a.png'", "mask must be a list, got 'a.png'"),
+        ("config = 'x'", "unknown entry 'config'"),
+        ("a = ", "cannot be read as TOML"),
+    ],
+)
+def test_settings_that_are_none(two: Invoke, text: str, message: str) -> None:
+    Path("run.toml").write_text(text)
+    result = two("segment", "--config", "run.toml", "photos", "-o", "out")
+    assert isinstance(result.exception, Insid3Error)
+    assert message in str(result.exception)
+    assert "cannot be read as TOML" in str(two("segment", "--config", "gone.toml", "photos", "-o", "out").exception)
+
+
+def test_settings_of_the_wrong_type_are_usage_errors(two: Invoke) -> None:
+    Path("run.toml").write_text("min-area = 'many'")
+    result = two("segment", "--config", "run.toml", *EXAMPLE, "photos", "-o", "out")
+    assert result.exit_code == 2
+    assert "Invalid value for '--min-area'" in result.output
+
+
+def test_review_and_learn(two: Invoke) -> None:
+    assert two("segment", "--concept", "red.insid3", "photos", "-o", "out").exit_code == 0
+    listed = two("review", "out", "--sheet", "sheet.png")
+    assert listed.exit_code == 0, listed.output
+    assert "photos/a.png" in listed.output
+    assert "2 of 2 results, 0 corrected" in listed.output
+    with Image.open("sheet.png") as sheet:
+        assert sheet.width > 400
+    Path("out/corrected").mkdir()
+    Image.fromarray(box_mask(0, 0, 20, 20).astype(np.uint8) * 255).save("out/corrected/a.png")
+    Path("out/corrected/odd.txt").write_text("x")
+    listed = two("review", "out")
+    assert "1 of 1 results, 1 corrected" in listed.output
+    assert "odd.txt in corrected/ is named as no result is" in listed.output
+    command = re.search(r"now run: insid3 (.*)", listed.output)
+    assert command is not None
+    again = two(*command[1].split())
+    assert again.exit_code == 0, again.output
+    assert "2 marked" in again.stderr
+    with Image.open("out/a.png") as image:
+        assert (np.asarray(image) > 0).sum() == 400
+    refused = two("segment", "--concept", "red.insid3", "photos", "-o", "out")
+    assert "give them again (--learn-from)" in str(refused.exception)
+
+
+def test_rethreshold(two: Invoke) -> None:
+    assert (
+        two("segment", "--concept", "red.insid3", "photos", "-o", "out", "--scores", "png", "--heatmap").exit_code == 0
+    )
+    assert Path("out/a_heat.jpg").exists()
+    result = two("rethreshold", "out", "--threshold", 1, "-o", "strict")
+    assert "2 masks (2 empty): strict" in result.stderr
+    assert two("convert", "strict", "--to", "coco", "-o", "coco").exit_code == 0
+
+
+def test_wrong_usage_of_what_is_marked(two: Invoke) -> None:
+    for words, message in (
+        (("--roi", "1,2,3"), "--roi is x0,y0,x1,y1 in whole pixels, got '1,2,3'"),
+        (("--roi", "9,9,1,1"), "x0 < x1"),
+        (("--overlap", "0.5"), "overlap must be one of best, all, got '0.5'"),
+        (("--shard", "3/2"), "a shard is I/N"),
+        (("--shard", "1/2", "--overwrite"), "--shard goes neither with --overwrite"),
+        (("--shard", "1/2", "--format", "coco"), "nor with --format"),
+        (("--ignore", "gone"), "gone: no such mask"),
+        (("--learn-from", "gone"), "gone: no such folder"),
+        (("--concept", "red.insid3"), "two concepts have the name 'red'"),
+    ):
+        result = two("segment", "--concept", "red.insid3", *words, "photos", "-o", "out")
+        assert isinstance(result.exception, Insid3Error), result.output
+        assert message in str(result.exception)
+    bad = two("concept", *EXAMPLE, "-o", "x.insid3", "--colour", "red")
+    assert "--colour: a colour looks like #ff8000" in str(bad.exception)
+
+
+def test_shards_and_lists(two: Invoke) -> None:
+    Path("list.txt").write_text("photos/a.png\nphotos/b.png\n")
+    dry = two("segment", "--concept", "red.insid3", "list.txt", "-o", "out", "--shard", "2/2", "--dry-run")
+    assert dry.stdout == "photos/b.png -> out/b.png\n"
+    for part in ("1/2", "2/2"):
+        result = two("segment", "--concept", "red.insid3", "photos/*.png", "-o", "out", "--shard", part)
+        assert "1 marked" in result.stderr
+    whole = two("segment", "--concept", "red.insid3", "photos", "-o", "out")
+    assert "2 done before" in whole.stderr
+
+
+SCRIPT = """
+import sys, time
+sys.path[:0] = [{tests!r}]
+from insid3 import INSID3
+from insid3.cli import main
+from stubs import colour_model
+def from_pretrained(backbone, **options):
+    for name in ("weights", "device", "dtype", "engine"):
+        options.pop(name)
+    model = colour_model(**options)
+    original = model.label
+    def label(*words, **more):
+        time.sleep({pause})
+        return original(*words, **more)
+    model.label = label
+    return model
+INSID3.from_pretrained = from_pretrained
+sys.argv = ["insid3", *sys.argv[1:]]
+main()
+"""
+
+
+def started(*words: str, pause: float = 0.05) -> "subprocess.Popen[str]":
+    script = SCRIPT.format(tests=str(Path(__file__).parents[1]), pause=pause)
+    return subprocess.Popen([sys.executable, "-c", script, *words], stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+@pytest.mark.parametrize("times", [1, 2])
+def test_ctrl_c_ends_after_the_target_in_hand(two: Invoke, times: int) -> None:
+    for i in range(200):
+        Image.fromarray(scene((0, 0, 32, 32))).save(f"photos/{i}.png")
+    process = started("segment", "--concept", "red.insid3", "photos", "-o", "out", pause=0.2 if times == 1 else 30)
+    results, deadline = Path("out/run.toml" if times == 2 else "out/results.jsonl"), time.monotonic() + 60
+    while not results.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    for _ in range(times):
+        time.sleep(0.4)
+        process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=25)
+    assert process.returncode == 130, errors
+    done = results.read_text().splitlines() if times == 1 else []
+    assert f"stopped after {len(done)} of 202 targets; the same command continues" in errors
+    assert len(list(Path("out").glob("*.png"))) == len(done)
+    assert "Traceback" not in errors
+
+
+@pytest.mark.long
+def test_killed_ten_times_nothing_is_lost_partial_or_done_twice(two: Invoke) -> None:
+    """kill -9 at random moments: the union is complete, no file is partial, no target has two success lines."""
+    for i in range(400):
+        Image.fromarray(scene((0, 0, 32, 32 + i % 16))).save(f"photos/{i}.png")
+    Path("photos/broken.jpg").write_text("x")
+    words = ("segment", "--concept", "red.insid3", "photos", "-o", "out", "--scores", "png", "--instances")
+    random, before = np.random.default_rng(0), 0
+    for _ in range(10):
+        process = started(*words, pause=0.01)
+        lines, deadline = Path("out/results.jsonl"), time.monotonic() + 60
+        while time.monotonic() < deadline:  # until it works, then a moment more
+            now = len(lines.read_text().splitlines()) if lines.exists() else 0
+            if now > before:
+                break
+            time.sleep(0.01)
+        time.sleep(random.uniform(0, 0.4))
+        process.kill()
+        process.communicate()
+        for file in Path("out").rglob("*"):
+            if file.suffix in (".png", ".jpg") and not file.name.startswith("."):
+                with Image.open(file) as image:
+                    image.load()
+        succeeded = [json.loads(line) for line in lines.read_text().splitlines() if line.endswith("}")]
+        names = [line["target"] for line in succeeded if line["error"] is None]
+        assert len(names) == len(set(names))
+        assert len(names) >= before - 1
+        before = len(names)
+    assert 10 <= before < 402
+    process = started(*words, pause=0)
+    _, errors = process.communicate(timeout=250)
+    assert process.returncode == 1, errors
+    lines_ = [json.loads(line) for line in Path("out/results.jsonl").read_text().splitlines()]
+    assert len(lines_) == 403
+    assert len({line["target"] for line in lines_}) == 403
+    assert len(list(Path("out").glob("*_score.png"))) == 402
+    assert not [file for file in Path("out").rglob(".*") if file.name != ".lock"]
