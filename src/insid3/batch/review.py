@@ -1,6 +1,7 @@
 """Results that somebody should look at, the least certain first."""
 
 import json
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,9 +63,9 @@ def strays(folder: Path, known: Sequence[Doubt]) -> list[str]:
 
 def again(folder: Path) -> str:
     """The command that learns from the corrections."""
-    command = f"insid3 segment --config {folder / 'run.toml'} --learn-from {folder / CORRECTED}"
+    settings, corrected = (shlex.quote(str(folder / name)) for name in ("run.toml", CORRECTED))
     try:
         json.loads((folder / SETTINGS).read_text("utf-8"))["config"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{folder} was not made by insid3 segment: nothing there can learn ({error!r:.80})") from error
-    return command
+    return f"insid3 segment --config {settings} --learn-from {corrected}"

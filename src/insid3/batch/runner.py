@@ -125,7 +125,7 @@ class Run:
         self.stop = False  #: set it to end after the target in hand
         mine = shard.of(targets) if shard else targets
         self._check_names(targets)
-        self._made_with = hashlib.sha256("".join(c.digest for c in self.concepts).encode()).hexdigest()[:16]
+        self._untaught, self._made_with = _digest(given), _digest(self.concepts)
         settings = self._settings_of(given)
         self.folder = Folder(output, shard)
         try:
@@ -278,21 +278,23 @@ class Run:
         return self.output / f"{target.name}{f'.{self.slugs[concept]}' if apart else ''}{ending}"  # type: ignore[index]
 
     def _files(self, target: Target) -> list[Path]:
-        """All that a target's result consists of."""
+        """All that a target's result consists of; a correction has neither heat nor scores."""
         options, each = self.options, range(len(self.labels))
         masks = each if options.overlap == "all" else [None]
-        return [
+        files = [
             *(self._file(target, ".png", i) for i in masks),
             *([self._file(target, "_overlay.jpg")] if options.overlays else []),
+        ]
+        if target.name in self.corrections:
+            return files
+        return [
+            *files,
             *(self._file(target, "_heat.jpg", i) for i in each if options.heat),
             *(self._file(target, f"_score.{options.scores}", i) for i in each if options.scores),
         ]
 
     def _whole(self, target: Target) -> bool:
-        files = self._files(target)
-        if target.name in self.corrections:  # which have neither heat nor scores
-            files = [file for file in files if not file.stem.endswith(("_heat", "_score"))]
-        return all(file.exists() for file in files)
+        return all(file.exists() for file in self._files(target))
 
     def _is_done(self, line: Mapping[str, Any]) -> bool:
         if line["error"] is not None:
@@ -300,7 +302,7 @@ class Run:
         correction = self.corrections.get(self._names.get(os.path.abspath(line["target"]), ""))
         if correction is not None or line.get("corrected"):
             return correction is not None and line.get("corrected") == correction.digest
-        return line.get("made_with", self._made_with) == self._made_with
+        return line.get("made_with", self._untaught) == self._made_with  # older versions could not learn
 
     def _check_names(self, targets: Sequence[Target]) -> None:
         self._names = {os.path.abspath(target.path): target.name for target in targets}
@@ -376,6 +378,10 @@ class Run:
                     "use another output folder, or --overwrite"
                 )
         return lines
+
+
+def _digest(concepts: Sequence[Concept]) -> str:
+    return hashlib.sha256("".join(concept.digest for concept in concepts).encode()).hexdigest()[:16]
 
 
 def _since(start: float) -> float:

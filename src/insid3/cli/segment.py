@@ -161,7 +161,8 @@ def segment(
         from insid3.batch.convert import convert
 
         for note in convert(output, each, output / "export" / each):
-            typer.echo(f"{each}: {note}", err=True)
+            if not model.quiet:
+                typer.echo(f"{each}: {note}", err=True)
     raise typer.Exit(1 if failed else 0)
 
 
