@@ -17,8 +17,13 @@ demo: setup            ## one cheetah as the example, five pictures, results in 
 test: setup            ## everything but the long tests
 	$(BIN)/python -m pytest -m "not long"
 
-test-long: setup       ## fuzzing, kills, the large parity run
+test-long: setup .venv-readers/.installed    ## fuzzing, kills, the large parity run, formats in their own tools
 	$(BIN)/python -m pytest -m long
+
+.venv-readers/.installed: tests/long/readers.txt
+	$(PYTHON) -m venv .venv-readers
+	.venv-readers/bin/pip install --quiet -r tests/long/readers.txt
+	touch $@
 
 parity: setup          ## against the published implementation; fails without its golden data
 	INSID3_REQUIRE_SHARED=1 $(BIN)/python -m pytest -m parity
@@ -53,4 +58,4 @@ ablation: setup        ## the paper's ablation on the dev episodes, seven minute
 	$(EVALUATE)/method --sweep method=insid3,nearest
 
 clean:
-	rm -rf .venv demo
+	rm -rf .venv .venv-readers demo

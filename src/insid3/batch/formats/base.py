@@ -128,14 +128,16 @@ def without_suffix(name: str) -> str:
 
 
 def link_picture(picture: Path, place: Path) -> bool:
-    """The picture where a format wants it: a link, or a copy where there are none; whether it exists."""
+    """The picture where a format wants it: a hard link (some tools refuse symbolic ones that lead out of their folder),
+    or a copy on another disk; whether it exists.
+    """
 
     def link() -> None:
         if place.is_symlink() or place.exists():
             return
         place.parent.mkdir(parents=True, exist_ok=True)
         try:
-            place.symlink_to(os.path.abspath(picture))
+            os.link(os.path.realpath(picture), place)
         except OSError:
             shutil.copyfile(picture, place)
 

@@ -19,7 +19,7 @@ from insid3.batch.formats.base import (
     without_suffix,
     write_labels,
 )
-from insid3.batch.formats.polygons import polygons
+from insid3.batch.formats.polygons import polygons, survives
 from insid3.errors import MissingExtraError
 from insid3.instances import Instance
 from insid3.labels import Label
@@ -115,12 +115,8 @@ class Coco:
         segmentation: Any = None
         if self.polygons:
             shapes = polygons(instance)
-            if all(len(rings) == 1 and len(rings[0]) > 2 for rings in shapes):
-                drawn = [ring.ravel().tolist() for (ring,) in shapes]
-                mask = _decoded(drawn, size)
-                # pycocotools loses pixels of the smallest objects.
-                if mask is not None and np.count_nonzero(mask ^ instance.whole(size)) <= 0.03 * instance.area:
-                    segmentation = drawn
+            if survives(shapes, instance):
+                segmentation = [ring.ravel().tolist() for (ring,) in shapes]
         if segmentation is None:
             encoded = _rle().encode(np.asfortranarray(instance.whole(size), np.uint8))
             segmentation = {"size": list(size), "counts": encoded["counts"].decode()}

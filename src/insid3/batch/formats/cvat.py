@@ -19,7 +19,7 @@ from insid3.batch.formats.base import (
     without_suffix,
     write_labels,
 )
-from insid3.batch.formats.polygons import filled, polygons
+from insid3.batch.formats.polygons import filled, polygons, survives
 from insid3.errors import DataError
 from insid3.images import MAX_PIXELS
 from insid3.instances import Instance
@@ -30,7 +30,7 @@ FILE = "annotations.xml"
 
 
 class Cvat:
-    """Polygons, or masks where there are holes; an object's parts share a group."""
+    """Polygons, or masks where these would lose something; an object's parts share a group."""
 
     title = "CVAT for images 1.1, XML"
 
@@ -76,7 +76,7 @@ def _image(number: int, picture: Marked, labels: Sequence[Label]) -> str:
         shapes = polygons(instance)
         parts = f' group_id="{group}"' if len(shapes) > 1 else ""
         head = f'label={quoteattr(labels[instance.concept].name)} source="auto" occluded="0" z_order="0"'
-        if any(len(rings) > 1 or len(rings[0]) < 3 for rings in shapes):
+        if not survives(shapes, instance):
             x0, y0, x1, y1 = instance.box
             runs = ", ".join(map(str, encoded(instance.mask)))
             box = f'left="{x0}" top="{y0}" width="{x1 - x0}" height="{y1 - y0}"'

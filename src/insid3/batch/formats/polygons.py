@@ -43,6 +43,24 @@ def polygons(instance: Instance, *, centres: bool = False, tolerance: float = 1)
     return simple if _iou(simple, instance, centres) >= _FAITHFUL else exact
 
 
+def survives(shapes: Sequence[Sequence[Ring]], instance: Instance) -> bool:
+    """Whether pycocotools, which rasterises polygons for COCO and CVAT, gives the object back: it loses holes, and
+    pixels of the smallest.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    try:
+        from pycocotools import mask as rle
+    except ImportError as error:
+        raise MissingExtraError("polygons of COCO and CVAT", "export") from error
+    if any(len(rings) > 1 or len(rings[0]) < 3 for rings in shapes):
+        return False
+    drawn = [(ring - instance.box[:2]).ravel().tolist() for (ring,) in shapes]
+    mask = rle.decode(rle.merge(rle.frPyObjects(drawn, *instance.mask.shape))).astype(bool)
+    return bool(np.count_nonzero(mask ^ instance.mask) <= (1 - _FAITHFUL) * instance.area)
+
+
 def _simplified(rings: Sequence[Ring], tolerance: float) -> list[Ring]:
     from shapely import Polygon
 
