@@ -83,7 +83,11 @@ def review(
     found = doubts(results)
     open_ = [doubt for doubt in found if not doubt.corrected]
     corrected = len(found) - len(open_)
-    table = Table("score", "marked px", "target", f"save as (in {results / CORRECTED})", "reason", box=None)
+    table = Table(
+        "score", "marked px", box=None, title=f"corrections go to {results / CORRECTED}", title_justify="left"
+    )
+    for heading in ("target", "save as", "reason"):
+        table.add_column(heading, overflow="fold")
     for doubt in open_[: count or None]:
         masks = "\n".join(map(escape, doubt.masks))
         table.add_row(f"{doubt.score:.3f}", f"{doubt.area:,}", escape(doubt.target), masks, escape(doubt.reason or ""))
