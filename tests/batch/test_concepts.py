@@ -351,9 +351,14 @@ def test_rethreshold_is_the_run_with_that_threshold(model: INSID3, concepts: lis
         assert FORMATS["png"].is_at(photos.parent / kind)
         _, pictures = FORMATS["png"].read(photos.parent / kind)
         assert {len(picture.instances) for picture in pictures} == {0, 1, 2}
-    (out / "both_score.png").unlink()
+    drawn = np.full((64, 64), 255, np.uint8)
+    correct(photos, "two.png", drawn)
+    taught(model, concepts[:1], photos, Options(scores="npy", instances=True))
+    lines = list(rethreshold(out, photos.parent / "taught", 0.99))
+    assert (pixels(photos.parent / "taught" / "two.png") == drawn).all()
+    assert [line["area"] for line in lines if line.get("corrected")] == [64 * 64]
     (out / "both_score.npy").unlink()
-    with pytest.raises(ConfigError, match=r"both_score\.png is missing: run insid3 segment with --scores"):
+    with pytest.raises(ConfigError, match=r"both_score\.npy is missing: run insid3 segment with --scores"):
         list(rethreshold(out, stricter, 0.6))
     for bad, target, error in (
         (2.0, stricter, ConfigError),

@@ -16,12 +16,12 @@ from insid3.batch.runner import slugs
 from insid3.batch.writers import read_scores, write_index, write_mask
 from insid3.errors import ConfigError, DataError, ImageError, OutputError
 from insid3.instances import split
-from insid3.storage import write_lines, write_text, writing
+from insid3.storage import write_atomically, write_lines, write_text, writing
 
 
 def rethreshold(source: Path, output: Path, threshold: float, min_area: int | None = None) -> Iterator[dict[str, Any]]:
     """Write the masks that a run with --scores would have had with that threshold, their edges not refined; yields a
-    line of results.jsonl for each. Where several concepts claim a pixel, the highest score has it.
+    line of results.jsonl for each. Corrections stay. Where several concepts claim a pixel, the highest score has it.
 
     Args:
         min_area: in the place of the run's own.
@@ -52,17 +52,24 @@ def rethreshold(source: Path, output: Path, threshold: float, min_area: int | No
     done: list[dict[str, Any]] = []
     endings = [""] if len(labels) == 1 else [f".{slug}" for slug in slugs(labels)]
     for line in lines:
-        name = _name(line, len(labels) > 1)
-        files = [source / f"{name}{ending}_score.{kind}" for kind in ("png", "npy") for ending in endings]
-        there = [file for file in files if file.exists()]
-        if len(there) < len(labels):
-            raise ConfigError(f"{files[0]} is missing: run insid3 segment with --scores png (or npy)")
+        target = os.path.relpath(os.path.join(settings.get("folder", ""), line["target"]))
+        if line.get("corrected"):  # stays what somebody drew
+            for mask in [line["mask"]] if line["mask"] else [told["mask"] for told in line["concepts"].values()]:
+                content = partial(Path.write_bytes, data=(source / mask).read_bytes())
+                writing(partial(write_atomically, below(output, mask), content))
+            done.append({**line, "target": target})
+            yield done[-1]
+            continue
+        name = _name(line)
+        files = [source / f"{name}{ending}_score.{settings.get('scores') or 'png'}" for ending in endings]
+        if absent := [file for file in files if not file.exists()]:
+            raise ConfigError(f"{absent[0]} is missing: run insid3 segment with --scores png (or npy)")
         try:
-            scores = np.stack([read_scores(file) for file in there[: len(labels)]])
+            scores = np.stack([read_scores(file) for file in files])
             size = scores.shape[1:]
             ignored = options.ignored(name, size, limit)
         except (ImageError, ValueError) as error:
-            raise DataError(f"{there[0]} cannot be used: {error}") from error
+            raise DataError(f"{files[0]} cannot be used: {error}") from error
         masks = scores > threshold
         if len(labels) > 1 and options.overlap == "best":
             masks &= scores.argmax(0) == np.arange(len(labels))[:, None, None]
@@ -75,7 +82,6 @@ def rethreshold(source: Path, output: Path, threshold: float, min_area: int | No
                 writing(partial(write_mask, below(output, f"{name}{ending}.png"), mask))
         if len(labels) > 1 and options.overlap == "best":
             writing(partial(write_index, below(output, f"{name}.png"), indexed(kept), [x.colour for x in labels]))
-        target = os.path.relpath(os.path.join(settings.get("folder", ""), line["target"]))
         done.append(_line(target, name, told, len(labels) > 1 and options.overlap == "all", len(labels) > 1))
         if options.instances:
             done[-1]["instances"] = [
@@ -87,7 +93,7 @@ def rethreshold(source: Path, output: Path, threshold: float, min_area: int | No
     write_lines(output / RESULTS, done)
 
 
-def _name(line: Mapping[str, Any], several: bool) -> str:
+def _name(line: Mapping[str, Any]) -> str:
     if line["mask"]:
         return str(line["mask"]).removesuffix(".png")
     masks = [str(entry["mask"]) for entry in line["concepts"].values()]

@@ -327,6 +327,7 @@ class Run:
             "dtype": str(getattr(encoder, "dtype", "")).removeprefix("torch."),
             "config": self.model.config.as_dict(),
             "options": self.options.as_settings(),
+            "scores": self.options.scores,
             "corrections": len(self.corrections),
             "folder": os.getcwd(),  # where relative targets in the results begin
         }
@@ -356,7 +357,7 @@ class Run:
                 f"{self.output} holds run.json or results.jsonl that cannot be read ({error!r}): use --overwrite or "
                 "another output folder"
             ) from error
-        ignored = ("insid3", "concept.name", "concept.sources", "config.max_pixels", "folder", "corrections")
+        ignored = ("insid3", "concept.name", "concept.sources", "config.max_pixels", "folder", "corrections", "scores")
         now = flat(json.loads(json.dumps(settings)))
         if different := differences(before, now, ignored):
             raise OutputError(
