@@ -95,6 +95,14 @@ def test_a_line_that_was_cut_off_is_done_again(model: INSID3, red: Concept, phot
     assert {str(line["target"]) for line in lines(photos)} == {str(p) for p in photos.rglob("*.*")}
 
 
+def test_a_first_line_that_was_cut_off_spoils_nothing(model: INSID3, red: Concept, photos: Path) -> None:
+    next(iter(run(model, red, photos)))
+    file = photos.parent / "out" / "results.jsonl"
+    file.write_text(file.read_text()[:30])
+    assert len(list(run(model, red, photos))) == 4
+    assert len(lines(photos)) == 4
+
+
 def test_damaged_results_are_named(model: INSID3, red: Concept, photos: Path) -> None:
     list(run(model, red, photos))
     out = photos.parent / "out"

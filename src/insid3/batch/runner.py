@@ -136,7 +136,7 @@ class Run:
             self.todo = [t for t in mine if os.path.abspath(t.path) not in done or not self._whole(t)]
             self.done_before = len(mine) - len(self.todo)
             again = {os.path.abspath(target.path) for target in self.todo}
-            if lines and shard is None:
+            if shard is None and self.folder.results.exists():  # without failures, and a line that was cut off
                 self.folder.keep(line for line in lines if os.path.abspath(line["target"]) not in again)
             write_text(self.folder.settings, json.dumps(settings, indent=1))
             write_labels(output, self.labels)
