@@ -99,6 +99,15 @@ def test_overlapping_masks_have_files_of_their_own(model: INSID3, concepts: list
     assert {instance.concept for instance in found.instances} >= {0, 1}
 
 
+def test_masks_of_another_picture_are_not_replaced(model: INSID3, concepts: list[Concept], photos: Path) -> None:
+    run(model, concepts, photos, Options(overlap="all"))
+    more = photos.parent / "more"
+    more.mkdir()
+    Image.fromarray(scene(BOX)).save(more / "both.png")
+    with pytest.raises(OutputError, match=r"both\.red\.png holds the result of .*photos.*, .*more.* would replace it"):
+        run(model, concepts, more, Options(overlap="all"))
+
+
 def test_names_that_would_clash(model: INSID3, concepts: list[Concept], photos: Path) -> None:
     labels = [Label(name, 1, (0, 0, 0)) for name in ("a/b", "a b", "A_B", "")]
     assert slugs(labels) == ["a_b", "a_b_2", "A_B_3", "_"]

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -123,6 +123,12 @@ def last_lines(folder: Path) -> Iterator[dict[str, Any]]:
     for number, line in enumerate(line for file in files for line in _read(file)):
         if last[line["target"]] == number:
             yield line
+
+
+def masks_of(line: Mapping[str, Any]) -> list[str]:
+    """The mask files of a result: one, or with overlapping masks one for each concept; none of a failure."""
+    apart = line.get("concepts") or {}
+    return [line["mask"]] if line["mask"] else [entry["mask"] for entry in apart.values()]
 
 
 def _read(file: Path) -> Iterator[dict[str, Any]]:

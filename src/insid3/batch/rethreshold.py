@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from insid3.batch.folder import RESULTS, SETTINGS, last_lines
+from insid3.batch.folder import RESULTS, SETTINGS, last_lines, masks_of
 from insid3.batch.formats.base import below, read_labels, write_labels
 from insid3.batch.options import Options, indexed
 from insid3.batch.runner import slugs
@@ -54,7 +54,7 @@ def rethreshold(source: Path, output: Path, threshold: float, min_area: int | No
     for line in lines:
         target = os.path.relpath(os.path.join(settings.get("folder", ""), line["target"]))
         if line.get("corrected"):  # stays what somebody drew
-            for mask in [line["mask"]] if line["mask"] else [told["mask"] for told in line["concepts"].values()]:
+            for mask in masks_of(line):
                 content = partial(Path.write_bytes, data=(source / mask).read_bytes())
                 writing(partial(write_atomically, below(output, mask), content))
             done.append({**line, "target": target})
@@ -94,10 +94,8 @@ def rethreshold(source: Path, output: Path, threshold: float, min_area: int | No
 
 
 def _name(line: Mapping[str, Any]) -> str:
-    if line["mask"]:
-        return str(line["mask"]).removesuffix(".png")
-    masks = [str(entry["mask"]) for entry in line["concepts"].values()]
-    return masks[0].removesuffix(".png").rpartition(".")[0]
+    name = masks_of(line)[0].removesuffix(".png")
+    return name if line["mask"] else name.rpartition(".")[0]
 
 
 def _line(target: str, name: str, told: dict[str, dict[str, Any]], apart: bool, several: bool) -> dict[str, Any]:

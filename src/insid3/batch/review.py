@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from insid3.batch.folder import RESULTS, SETTINGS, last_lines
+from insid3.batch.folder import RESULTS, SETTINGS, last_lines, masks_of
 from insid3.errors import DataError
 
 CORRECTED = "corrected"  #: folder, below the output, where corrections are looked for
@@ -42,7 +42,7 @@ def doubts(folder: Path) -> list[Doubt]:
     try:
         for line in last_lines(folder):
             if line["error"] is None and not line.get("corrected"):
-                masks = [line["mask"]] if line["mask"] else [entry["mask"] for entry in line["concepts"].values()]
+                masks = masks_of(line)
                 done = all((folder / CORRECTED / mask).exists() for mask in masks)
                 score, area = float(line["score"] or 0), int(line["area"])
                 found.append(Doubt(line["target"], tuple(masks), score, area, line["reason"], done))
@@ -55,7 +55,7 @@ def strays(folder: Path, known: Sequence[Doubt]) -> list[str]:
     """Files among the corrections that are named as no result is."""
     names = {mask for doubt in known for mask in doubt.masks}
     for line in last_lines(folder):
-        names |= {line["mask"], *(entry.get("mask") for entry in (line.get("concepts") or {}).values())}
+        names.update(masks_of(line))
     there = (folder / CORRECTED).rglob("*") if (folder / CORRECTED).is_dir() else []
     files = sorted(file.relative_to(folder / CORRECTED).as_posix() for file in there if file.is_file())
     return [file for file in files if file not in names]

@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -22,23 +22,19 @@ from insid3.batch.folder import Folder
 from insid3.batch.formats.base import write_labels
 from insid3.batch.learn import Correction
 from insid3.batch.options import Options, indexed, placed
+from insid3.batch.resume import earlier_lines
 from insid3.batch.sources import Shard, Target
 from insid3.batch.writers import write_heat, write_index, write_mask, write_overlay, write_scores
 from insid3.concept import Concept
-from insid3.config import Config
 from insid3.encoded import Encoded
 from insid3.errors import ImageError, OutputError
 from insid3.images import read_image
 from insid3.instances import Instance, split
 from insid3.labels import Label, LabelMap, numbered
 from insid3.pipeline import INSID3
-from insid3.storage import append_line, differences, flat, write_text, writing
+from insid3.storage import append_line, write_text, writing
 
 _DECODERS = 2  # threads; one picture more than these wait decoded
-# An older version's run.json lacks newer settings, whose defaults do what it did.
-_DEFAULTS = {f"config.{field.name}": field.default for field in fields(Config) if field.default is not MISSING} | {
-    f"options.{name}": value for name, value in Options().as_settings().items()
-}
 
 
 @dataclass(frozen=True)
@@ -131,7 +127,7 @@ class Run:
         try:
             if overwrite:
                 writing(partial(self.folder.results.unlink, missing_ok=True))
-            lines = [] if overwrite else self._lines_of(settings, targets)
+            lines = [] if overwrite else earlier_lines(self.folder, settings, targets, self._files)
             done = {os.path.abspath(line["target"]) for line in lines if self._is_done(line)}
             self.todo = [t for t in mine if os.path.abspath(t.path) not in done or not self._whole(t)]
             self.done_before = len(mine) - len(self.todo)
@@ -331,54 +327,6 @@ class Run:
             "corrections": len(self.corrections),
             "folder": os.getcwd(),  # where relative targets in the results begin
         }
-
-    def _lines_of(self, settings: dict[str, Any], targets: Sequence[Target]) -> list[dict[str, Any]]:
-        """The results of an earlier run with the same settings, a target's last one each, with targets as seen from
-        here; a last line that was cut off does not count.
-
-        Raises:
-            OutputError: results of other settings or pictures, or files that are not this program's.
-        """
-        if not self.folder.settings.exists():
-            results = self.folder.results
-            taken = [file for t in targets for file in (*self._files(t), results) if file.exists()]
-            if taken:
-                raise OutputError(
-                    f"{taken[0]} exists and is not from insid3: use another output folder, or --overwrite to replace it"
-                )
-            return []
-        try:
-            theirs = json.loads(self.folder.settings.read_text("utf-8"))
-            before = _DEFAULTS | flat(theirs)
-            lines = [{**line, "mask": line["mask"], "error": line["error"]} for line in self.folder.lines()]
-            folder = str(before.get("folder", os.getcwd()))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise OutputError(
-                f"{self.output} holds run.json or results.jsonl that cannot be read ({error!r}): use --overwrite or "
-                "another output folder"
-            ) from error
-        ignored = ("insid3", "concept.name", "concept.sources", "config.max_pixels", "folder", "corrections", "scores")
-        now = flat(json.loads(json.dumps(settings)))
-        if different := differences(before, now, ignored):
-            raise OutputError(
-                f"{self.output} holds results of another run ({', '.join(different)}): "
-                "use another output folder, or --overwrite"
-            )
-        if before.get("corrections") and not self.corrections:
-            raise OutputError(
-                f"{self.output} has learned from corrections: give them again (--learn-from), or use --overwrite"
-            )
-        if folder != os.getcwd():
-            lines = [{**line, "target": os.path.join(folder, line["target"])} for line in lines]
-        owners = {line["mask"]: line["target"] for line in lines if line["mask"]}
-        for target in targets:
-            mask = f"{target.name}.png"
-            if mask in owners and Path(owners[mask]).resolve() != target.path.resolve():
-                raise OutputError(
-                    f"{self.output / mask} holds the result of {owners[mask]}, {target.path} would replace it: "
-                    "use another output folder, or --overwrite"
-                )
-        return lines
 
 
 def _digest(concepts: Sequence[Concept]) -> str:

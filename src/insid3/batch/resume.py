@@ -1,0 +1,77 @@
+"""What an earlier run left in an output folder, and whether this one may go on with it."""
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import Any
+
+from insid3.batch.folder import Folder, masks_of
+from insid3.batch.options import Options
+from insid3.batch.sources import Target
+from insid3.config import Config
+from insid3.errors import OutputError
+from insid3.storage import differences, flat
+
+# An older version's run.json lacks newer settings, whose defaults do what it did.
+_DEFAULTS = {f"config.{field.name}": field.default for field in fields(Config) if field.default is not MISSING} | {
+    f"options.{name}": value for name, value in Options().as_settings().items()
+}
+# Settings that may differ: none of them changes a mask, and what depends on corrections says so itself.
+_FREE = ("insid3", "concept.name", "concept.sources", "config.max_pixels", "folder", "corrections", "scores")
+
+
+def earlier_lines(
+    folder: Folder,
+    settings: dict[str, Any],
+    targets: Sequence[Target],
+    files: Callable[[Target], Sequence[Path]],
+) -> list[dict[str, Any]]:
+    """The results of an earlier run with the same settings, a target's last one each, with targets as seen from
+    here; a last line that was cut off does not count.
+
+    Raises:
+        OutputError: results of other settings or pictures, or files that are not this program's.
+    """
+    if not folder.settings.exists():
+        results = folder.results
+        taken = [file for t in targets for file in (*files(t), results) if file.exists()]
+        if taken:
+            raise OutputError(
+                f"{taken[0]} exists and is not from insid3: use another output folder, or --overwrite to replace it"
+            )
+        return []
+    try:
+        theirs = json.loads(folder.settings.read_text("utf-8"))
+        before = _DEFAULTS | flat(theirs)
+        lines = [{**line, "mask": line["mask"], "error": line["error"]} for line in folder.lines()]
+        began = str(before.get("folder", os.getcwd()))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise OutputError(
+            f"{folder.path} holds run.json or results.jsonl that cannot be read ({error!r}): use --overwrite or "
+            "another output folder"
+        ) from error
+    now = flat(json.loads(json.dumps(settings)))  # as it is read
+    if different := differences(before, now, _FREE):
+        raise OutputError(
+            f"{folder.path} holds results of another run ({', '.join(different)}): "
+            "use another output folder, or --overwrite"
+        )
+    if before.get("corrections") and not settings["corrections"]:
+        raise OutputError(
+            f"{folder.path} has learned from corrections: give them again (--learn-from), or use --overwrite"
+        )
+    if began != os.getcwd():
+        lines = [{**line, "target": os.path.join(began, line["target"])} for line in lines]
+    owners = {mask: line["target"] for line in lines for mask in masks_of(line)}
+    for target in targets:
+        file = files(target)[0]
+        owner = owners.get(file.relative_to(folder.path).as_posix())
+        same = owner is None or os.path.abspath(owner) == os.path.abspath(target.path)
+        if not same and os.path.realpath(str(owner)) != os.path.realpath(target.path):
+            raise OutputError(
+                f"{file} holds the result of {owner}, {target.path} would replace it: "
+                "use another output folder, or --overwrite"
+            )
+    return lines
