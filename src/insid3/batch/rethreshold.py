@@ -54,9 +54,9 @@ def rethreshold(source: Path, output: Path, threshold: float, min_area: int | No
     for line in lines:
         target = os.path.relpath(os.path.join(settings.get("folder", ""), line["target"]))
         if line.get("corrected"):  # stays what somebody drew
-            for mask in masks_of(line):
-                content = partial(Path.write_bytes, data=(source / mask).read_bytes())
-                writing(partial(write_atomically, below(output, mask), content))
+            for file in masks_of(line):
+                content = partial(Path.write_bytes, data=(source / file).read_bytes())
+                writing(partial(write_atomically, below(output, file), content))
             done.append({**line, "target": target})
             yield done[-1]
             continue
