@@ -63,6 +63,13 @@ def test_two_concepts_and_every_format(two: Invoke) -> None:
     assert "unknown format 'pdf'" in str(two("segment", *concepts, "photos", "-o", "o", "--format", "pdf").exception)
 
 
+def test_formats_whose_packages_are_missing_are_refused_at_once(two: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "contourpy", None)
+    result = two("segment", "--concept", "red.insid3", "photos", "-o", "out", "--format", "yolo")
+    assert 'not installed: pip install "insid3[export]"' in str(result.exception)
+    assert not Path("out").exists()
+
+
 def test_a_folder_of_examples_with_negatives(two: Invoke) -> None:
     for name in ("red", "green"):
         Path("examples", name).mkdir(parents=True)

@@ -248,8 +248,10 @@ def _formats(text: str | None) -> list[str]:
     if text is None:
         return []
     from insid3.batch.formats import FORMATS
+    from insid3.batch.formats.polygons import check_packages
 
     names = [name.strip() for name in text.split(",")]
     if unknown := [name for name in names if name not in FORMATS]:
         raise ConfigError(f"unknown format {unknown[0]!r}; known: {', '.join(FORMATS)}")
+    check_packages()
     return names

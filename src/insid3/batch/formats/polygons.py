@@ -1,6 +1,7 @@
 """Masks as polygons and back."""
 
 from collections.abc import Sequence
+from importlib import import_module
 from itertools import pairwise
 
 import numpy as np
@@ -14,6 +15,19 @@ Ring = Float[np.ndarray, "n 2"]
 _FAITHFUL = 0.98  # least IoU of a simplified object with itself
 
 
+def check_packages() -> None:
+    """Before hours of work.
+
+    Raises:
+        MissingExtraError: contourpy, shapely or pycocotools is not installed.
+    """
+    for name in ("contourpy", "shapely", "pycocotools"):
+        try:
+            import_module(name)
+        except ImportError as error:
+            raise MissingExtraError("writing annotations as polygons or RLE", "export") from error
+
+
 def polygons(instance: Instance, *, centres: bool = False, tolerance: float = 1) -> list[list[Ring]]:
     """The outlines of an object: [outer ring, *holes] of each of its parts, (x, y) in pixels of the picture.
 
@@ -23,13 +37,11 @@ def polygons(instance: Instance, *, centres: bool = False, tolerance: float = 1)
         tolerance: pixels by which a ring may differ from the border; it does not where that would change the object.
 
     Raises:
-        MissingExtraError: contourpy or shapely is not installed.
+        MissingExtraError: see `check_packages`.
     """
-    try:
-        import shapely  # noqa: F401
-        from contourpy import FillType, contour_generator
-    except ImportError as error:
-        raise MissingExtraError("writing polygons", "export") from error
+    check_packages()
+    from contourpy import FillType, contour_generator
+
     x0, y0 = instance.box[:2]
     values = np.pad(instance.mask, 1).astype(np.float64)
     generator = contour_generator(z=values, fill_type=FillType.OuterOffset)
@@ -48,12 +60,11 @@ def survives(shapes: Sequence[Sequence[Ring]], instance: Instance) -> bool:
     pixels of the smallest.
 
     Raises:
-        MissingExtraError: it is not installed.
+        MissingExtraError: see `check_packages`.
     """
-    try:
-        from pycocotools import mask as rle
-    except ImportError as error:
-        raise MissingExtraError("polygons of COCO and CVAT", "export") from error
+    check_packages()
+    from pycocotools import mask as rle
+
     if any(len(rings) > 1 or len(rings[0]) < 3 for rings in shapes):
         return False
     drawn = [(ring - instance.box[:2]).ravel().tolist() for (ring,) in shapes]
