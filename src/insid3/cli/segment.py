@@ -221,7 +221,7 @@ def _stopping(run: "Run") -> Iterator[list[int]]:
     def first(number: int, _: object) -> None:
         came.append(number)
         run.stop = True
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # what was before may ignore it, as background jobs do
 
     try:
         before = signal.signal(signal.SIGINT, first)
