@@ -313,6 +313,8 @@ def test_pictures_are_linked_or_copied(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(os, "link", never)
     link_picture(picture, tmp_path / "y" / "a.png")
     assert (tmp_path / "y" / "a.png").read_bytes() == picture.read_bytes()
+    (tmp_path / "secret.txt").write_text("x")
+    assert not link_picture(tmp_path / "secret.txt", tmp_path / "z" / "a.txt")
     assert not link_picture(tmp_path / "gone.png", tmp_path / "z" / "gone.png")
     assert not (tmp_path / "z").exists()
 

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
 from insid3.errors import DataError, MissingExtraError
+from insid3.images import SUFFIXES
 from insid3.instances import Instance
 from insid3.labels import PALETTE, Label
 from insid3.storage import write_text, writing
@@ -129,7 +130,7 @@ def without_suffix(name: str) -> str:
 
 def link_picture(picture: Path, place: Path) -> bool:
     """The picture where a format wants it: a hard link (some tools refuse symbolic ones that lead out of their folder),
-    or a copy on another disk; whether it exists.
+    or a copy on another disk; whether there is one.
     """
 
     def link() -> None:
@@ -141,9 +142,10 @@ def link_picture(picture: Path, place: Path) -> bool:
         except OSError:
             shutil.copyfile(picture, place)
 
-    if picture.exists():
+    found = picture.suffix.lower() in SUFFIXES and picture.exists()  # annotations may name any file
+    if found:
         writing(link)
-    return picture.exists()
+    return found
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from insid3.batch.formats.base import (
 )
 from insid3.batch.formats.polygons import polygons, survives
 from insid3.errors import MissingExtraError
+from insid3.images import MAX_PIXELS
 from insid3.instances import Instance
 from insid3.labels import Label
 from insid3.storage import write_atomically, writing
@@ -77,6 +78,9 @@ class Coco:
         with reading(file, "COCO instances"):
             data = read_json(file)
             sizes = {image["id"]: (int(image["height"]), int(image["width"])) for image in data["images"]}
+            for height, width in sizes.values():  # pycocotools crashes where memory ends
+                if min(height, width) < 1 or height * width > MAX_PIXELS:
+                    raise ValueError(f"a picture of {width} x {height} pixels")
             names = {image["id"]: str(image["file_name"]) for image in data["images"]}
             labels = [
                 label_of(str(c["name"]), i, int(c["id"]), c.get("color")) for i, c in enumerate(data["categories"])
@@ -107,7 +111,9 @@ class Coco:
             for image in data["images"]:
                 image["file_name"], image["id"] = str(image["file_name"]), int(image["id"])
             for annotation in data["annotations"]:
-                annotation["id"], annotation["image_id"], annotation["category_id"]
+                annotation |= {key: int(annotation[key]) for key in ("id", "image_id", "category_id")}
+            for category in data["categories"]:
+                category["name"], category["id"] = str(category["name"]), int(category["id"])
             return data
 
     def _annotation(self, instance: Instance, size: tuple[int, int]) -> dict[str, Any]:
@@ -166,6 +172,8 @@ def _decoded(shape: Any, size: tuple[int, int]) -> Bool[np.ndarray, "H W"] | Non
     if not shape:  # a box alone
         return None
     rle = _rle()
+    if isinstance(shape, dict) and isinstance(shape["counts"], list) and sum(shape["counts"]) != size[0] * size[1]:
+        raise ValueError(f"runs of {sum(shape['counts'])} pixels in a picture of {list(size)}")  # the rest is noise
     if isinstance(shape, list) or isinstance(shape["counts"], list):
         shape = rle.frPyObjects(shape, *size)
     if isinstance(shape, list):

@@ -75,7 +75,7 @@ def _marked(file: Path, folder: Path, index: dict[str, int]) -> Marked:
     with reading(file, "labelme"):
         data = read_json(file)
         size = int(data["imageHeight"]), int(data["imageWidth"])
-        if not 0 < size[0] * size[1] <= MAX_PIXELS:
+        if min(size) < 1 or size[0] * size[1] > MAX_PIXELS:
             raise ValueError(f"a picture of {size[1]} x {size[0]} pixels")
         canvases: dict[Any, tuple[int, Image.Image]] = {}
         for number, shape in enumerate(data["shapes"]):

@@ -88,17 +88,21 @@ def _pictures(folder: Path, classes: int) -> Iterator[Marked]:
                 number, *values = line.split()
                 if not 0 <= int(number) < classes:
                     raise ValueError(f"class {number} of {classes}")
-                ring = np.floor(np.array(values, float).reshape(-1, 2) * size[::-1])
+                points = np.array(values, float)
+                if len(points) < 6 or not np.isfinite(points).all():  # four are a box, of which the outline is unknown
+                    raise ValueError(f"{len(points)} numbers, which are no polygon")
+                ring = np.floor(points.reshape(-1, 2) * size[::-1])
                 found.append(Instance.of(filled([ring], size, centres=True), int(number)))
         yield Marked(images[name].resolve(), name, size, tuple(found))
 
 
 def _names(text: str) -> list[str]:
-    """Of `names:` as we write it, or as a list in brackets."""
-    rest = text.partition("names:")[2]
-    if rest.strip().startswith("["):
-        return [name.strip().strip("'\"") for name in rest.strip()[1:].partition("]")[0].split(",")]
-    lines = [line.partition(":")[2].strip() for line in rest.splitlines() if line.startswith(" ")]
-    if not lines:
+    """Of data.yaml: a list, or numbered from 0; ValueError, KeyError or YAML's own error for anything else."""
+    import yaml
+
+    names = yaml.safe_load(text)["names"]
+    if isinstance(names, dict):
+        names = [names[i] for i in range(len(names))]
+    if not names or not isinstance(names, list):
         raise ValueError("no names")
-    return [json.loads(line) if line.startswith('"') else line.strip("'") for line in lines]
+    return [str(name) for name in names]

@@ -1,0 +1,148 @@
+"""Annotation files that other programs wrote, or that are wrong in ways of their own; and readers that are not ours."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from insid3.batch.formats import FORMATS
+from insid3.batch.formats.coco import Coco
+from insid3.batch.formats.polygons import polygons
+from insid3.errors import DataError
+from insid3.instances import Instance
+from shapes import LABELS, ROUND, SIZE, iou, marked, masks
+
+
+def coco(folder: Path, segmentation: Any, height: int = 9, width: int = 9, **more: Any) -> Path:
+    content: dict[str, Any] = {
+        "images": [{"id": 1, "file_name": "a.png", "height": height, "width": width}],
+        "categories": [{"id": 1, "name": "cat"}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "segmentation": segmentation}],
+    }
+    (folder / "instances.json").write_text(json.dumps(content | more))
+    return folder / "instances.json"
+
+
+def test_runs_that_are_not_compressed(tmp_path: Path) -> None:
+    (picture,) = Coco().read(coco(tmp_path, {"size": [9, 9], "counts": [10, 5, 66]}))[1]
+    assert picture.instances[0].box == (1, 1, 2, 6)  # column by column
+    assert picture.instances[0].area == 5
+
+
+@pytest.mark.parametrize("counts", [[10, 5], [10, 500, 66], [-1, 5, 77], ["a"]])
+def test_runs_of_another_picture_are_refused(counts: list[Any], tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"instances\.json is damaged"):
+        list(Coco().read(coco(tmp_path, {"size": [9, 9], "counts": counts}))[1])
+
+
+@pytest.mark.parametrize("size", [(0, 9), (-9, -9), (10**6, 10**6)])
+def test_impossible_sizes_are_refused(size: tuple[int, int], tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"instances\.json .*a picture of"):
+        list(Coco().read(coco(tmp_path, None, *size))[1])
+    FORMATS["labelme"].write(LABELS, marked(tmp_path), tmp_path / "out")
+    file = tmp_path / "out" / "none.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"imageHeight": size[0], "imageWidth": size[1]}))
+    with pytest.raises(DataError, match=r"none\.json .*a picture of"):
+        list(FORMATS["labelme"].read(tmp_path / "out")[1])
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"annotations": [{"id": "a", "image_id": 1, "category_id": 1}]},
+        {"categories": [{"id": 1}]},
+        {"categories": [{"id": "x", "name": "cat"}]},
+        {"categories": None},
+        {"images": [{"id": 1}]},
+    ],
+)
+def test_nothing_is_appended_to_damaged_files(more: dict[str, Any], tmp_path: Path) -> None:
+    file = coco(tmp_path, None, **more)
+    before = file.read_bytes()
+    with pytest.raises(DataError, match=r"instances\.json is damaged"):
+        Coco(append_to=file).write(LABELS, marked(tmp_path), tmp_path)
+    assert file.read_bytes() == before
+
+
+def test_ids_as_text_are_the_same_ids(tmp_path: Path) -> None:
+    image = {"id": "1", "file_name": "a.png", "height": SIZE[0], "width": SIZE[1]}
+    old = [{"id": number, "image_id": "1", "category_id": "1"} for number in ("1", "2")]
+    file = coco(tmp_path, None, images=[image], annotations=old, categories=[{"id": "1", "name": "cat"}])
+    Coco(append_to=file).write(LABELS, marked(tmp_path), tmp_path)
+    annotations = json.loads(file.read_text())["annotations"]
+    assert [annotation["id"] for annotation in annotations] == [3, 4, 5, 6]  # the picture's cats, anew
+    assert [annotation["image_id"] for annotation in annotations[:2]] == [1, 1]
+
+
+def yolo(folder: Path, data: str | None = None, line: str | None = None) -> Path:
+    FORMATS["yolo"].write(LABELS, marked(folder), folder / "out")
+    if data is not None:
+        (folder / "out" / "concepts.json").unlink()
+        (folder / "out" / "data.yaml").write_text(data)
+    if line is not None:
+        (folder / "out" / "labels" / "a.txt").write_text(f"{line}\n")
+    return folder / "out"
+
+
+@pytest.mark.parametrize(
+    ("data", "names"),
+    [
+        ("names:\n  - a\n  - b\nnc: 2\n", ["a", "b"]),
+        ("names:\n- a\n- b\n", ["a", "b"]),
+        ("names:\n  1: b\n  0: a\n", ["a", "b"]),
+        ("names: {0: a, 1: 2}\n", ["a", "2"]),
+        ("class_names: 3\nnames:\n  0: a # first\n  # the second\n  1: c#\ntrain: x\n", ["a", "c#"]),
+        ("names: ['a, b', \"c]\", it]\n", ["a, b", "c]", "it"]),
+        ("names:\n  0: 'it''s'\n  1: \"\\u00e9\"\n", ["it's", "é"]),
+    ],
+)
+def test_names_of_other_data_files(data: str, names: list[str], tmp_path: Path) -> None:
+    labels, _ = FORMATS["yolo"].read(yolo(tmp_path, data))
+    assert [label.name for label in labels] == names
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        "nc: 2\n",
+        "names:\n",
+        "names:\n  1: a\n  2: b\n",
+        "names:\n  0: a\n  odd\n",
+    ],
+)
+def test_names_are_not_guessed(data: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"data\.yaml is damaged"):
+        FORMATS["yolo"].read(yolo(tmp_path, data))
+
+
+@pytest.mark.parametrize(
+    "line", ["0 0.5 0.5 0.2 0.2", "0 nan 0.1 0.2 0.1 0.2 0.2", "0 0.1 0.1 0.2 0.1 0.2", "0", "9 0 0 1 0 1 1"]
+)
+def test_lines_that_are_no_polygon(line: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"a\.txt is damaged"):
+        list(FORMATS["yolo"].read(yolo(tmp_path, line=line))[1])
+
+
+@pytest.mark.parametrize("shape", [name for name in masks() if name not in ROUND])
+def test_opencv_paints_what_was_marked(shape: str, tmp_path: Path) -> None:
+    (rings,) = polygons(Instance.of(masks()[shape]), centres=True)
+    painted = np.zeros(SIZE, np.uint8)
+    cv2.fillPoly(painted, [rings[0].astype(np.int32)], 1)
+    assert iou(painted.astype(bool), masks()[shape]) >= 0.95
+    FORMATS["yolo"].write(LABELS, marked(tmp_path, shape), tmp_path / "out")
+    values = np.array((tmp_path / "out" / "labels" / "a.txt").read_text().split()[1:], float)
+    pixels = (values.reshape(-1, 2) * SIZE[::-1]).astype(int)  # as supervision has it: decimals are cut off
+    assert (pixels[: len(rings[0])] == rings[0]).all()
+
+
+@pytest.mark.parametrize("name", ["yolo", "labelme", "voc", "png"])
+@pytest.mark.parametrize("bad", ["../x", "a/../../x", "/x"])
+def test_nothing_is_written_outside(name: str, bad: str, tmp_path: Path) -> None:
+    picture = marked(tmp_path)[0]
+    hostile = type(picture)(picture.path, bad, picture.size, picture.instances)
+    with pytest.raises(DataError, match="is not the name of a file below"):
+        FORMATS[name].write(LABELS, [hostile], tmp_path / "in" / "out")
+    assert not [path for path in tmp_path.rglob("*") if path.stem == "x"]
