@@ -67,8 +67,8 @@ def read(path: Path, max_pixels: int) -> UInt8[np.ndarray, "H W 3"]:
 
 
 def _stretched(band: Shaped[np.ndarray, "H W"], void: float | None) -> UInt8[np.ndarray, "H W"]:
-    some = band.ravel()[:: max(1, band.size // _SAMPLE)].astype(np.float64)
-    some = some[np.isfinite(some) & (some != void)]
+    some = band.ravel()[:: max(1, band.size // _SAMPLE)]
+    some = some[np.isfinite(some) & (True if void is None else some != void)].astype(np.float64)
     low, high = (0, 255) if band.dtype == np.uint8 else np.percentile(some, (2, 98)) if len(some) else (0, 1)
     if high <= low:
         high = low + 1

@@ -1,11 +1,13 @@
 """Annotations from one format to another."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from insid3.batch.folder import SETTINGS
 from insid3.batch.formats import FORMATS
-from insid3.batch.formats.base import Format, below
-from insid3.errors import ConfigError, OutputError
+from insid3.batch.formats.base import LABELS, Format, Marked, below, write_labels
+from insid3.errors import ConfigError, DataError, OutputError
 
 
 def convert(
@@ -35,10 +37,31 @@ def convert(
     folder = source if source.is_dir() else source.parent
     if output.resolve() == folder.resolve():
         raise OutputError(f"{output} is where the annotations come from: use another output folder")
+    if into is None:
+        _refuse_others(output)
     labels, pictures = FORMATS[from_ or detect(source)].read(source)
     if images is not None:
         pictures = (replace(picture, path=below(images, picture.file)) for picture in pictures)
-    return (into or FORMATS[to]).write(labels, pictures, output)
+    write_labels(output, labels)  # whose the folder is, even if this is cut short
+    return (into or FORMATS[to]).write(labels, _unique(pictures), output)
+
+
+def _refuse_others(output: Path) -> None:
+    """Neither somebody's files nor a run's masks are replaced, only an earlier conversion."""
+    files = [file for file in output.iterdir() if file.name[0] != "."] if output.is_dir() else []
+    settings = output / SETTINGS
+    run = settings.exists() and b'"converted"' not in settings.read_bytes()
+    if files and (run or not (output / LABELS).exists()):
+        raise OutputError(f"{output} holds files that are no conversion of insid3: use another output folder")
+
+
+def _unique(pictures: Iterable[Marked]) -> Iterator[Marked]:
+    seen: set[str] = set()
+    for picture in pictures:
+        if picture.name in seen:
+            raise DataError(f"two pictures would both be written as {picture.name!r}: rename one of them")
+        seen.add(picture.name)
+        yield picture
 
 
 def detect(source: Path) -> str:

@@ -108,6 +108,8 @@ def learn(
 
 def _index(values: Shaped[np.ndarray, "H W ..."], labels: Sequence[Label], file: Path) -> Shaped[np.ndarray, "H W"]:
     """0 nobody's, i + 1 of the concept at i: as numbers, or as the concepts' colours."""
+    if values.ndim == 3 and values.shape[2] == 2:  # grey with alpha
+        values = values[..., 0]
     if values.ndim == 3:
         index = np.zeros(values.shape[:2], np.uint8)
         for i, label in enumerate(labels):

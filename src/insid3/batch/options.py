@@ -107,14 +107,14 @@ class Options:
             whole = [mask & ~ignored for mask in whole]
         if not (self.min_area or self.fill_holes):
             return whole
-        result = []
+        result: list[Bool[np.ndarray, "H W"]] = []
         for i, mask in enumerate(whole):
             mine = cleaned(mask, self.min_area, self.fill_holes)
             if self.fill_holes:
                 if ignored is not None:
                     mine &= ~ignored
                 if self.overlap == "best":  # what another concept has in a hole stays its own
-                    for other in whole[:i] + whole[i + 1 :]:
+                    for other in (*result, *whole[:i], *whole[i + 1 :]):
                         mine &= ~other
             result.append(mine)
         return result

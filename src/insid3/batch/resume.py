@@ -52,6 +52,8 @@ def earlier_lines(
             f"{folder.path} holds run.json or results.jsonl that cannot be read ({error!r}): use --overwrite or "
             "another output folder"
         ) from error
+    if "rethresholded" in theirs or "converted" in theirs:
+        raise OutputError(f"{folder.path} was made from another run's results: use another output folder")
     now = flat(json.loads(json.dumps(settings)))  # as it is read
     if different := differences(before, now, _FREE):
         raise OutputError(

@@ -33,8 +33,10 @@ def rethreshold(source: Path, output: Path, threshold: float, min_area: int | No
     """
     if not -1 <= threshold <= 1:
         raise ConfigError(f"a threshold of scores lies in [-1, 1], got {threshold}")
-    if (output / RESULTS).exists() or output.resolve() == source.resolve():
-        raise OutputError(f"{output} holds results already: use another output folder")
+    files = [file for file in output.iterdir() if file.name[0] != "."] if output.is_dir() else []
+    begun = (output / SETTINGS).exists() and b'"rethresholded"' in (output / SETTINGS).read_bytes()
+    if files and ((output / RESULTS).exists() or not begun):
+        raise OutputError(f"{output} holds files already: use another output folder")
     try:
         settings = json.loads((source / SETTINGS).read_text("utf-8"))
         options = Options.of_settings(settings["options"] | ({} if min_area is None else {"min_area": min_area}))

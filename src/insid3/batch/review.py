@@ -65,7 +65,8 @@ def again(folder: Path) -> str:
     """The command that learns from the corrections."""
     settings, corrected = (shlex.quote(str(folder / name)) for name in ("run.toml", CORRECTED))
     try:
-        json.loads((folder / SETTINGS).read_text("utf-8"))["config"]
+        if "rethresholded" in json.loads((folder / SETTINGS).read_text("utf-8")):
+            raise ValueError("rethresholded")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{folder} was not made by insid3 segment: nothing there can learn ({error!r:.80})") from error
     return f"insid3 segment --config {settings} --learn-from {corrected}"

@@ -120,6 +120,8 @@ class Run:
         self.corrections = corrections or {}
         self.stop = False  #: set it to end after the target in hand
         mine = shard.of(targets) if shard else targets
+        if shard:  # they may begin in different folders
+            mine = [Target(Path(os.path.abspath(target.path)), target.name) for target in mine]
         self._check_names(targets)
         self._untaught, self._made_with = _digest(given), _digest(self.concepts)
         settings = self._settings_of(given)
@@ -342,5 +344,7 @@ def slugs(labels: Sequence[Label]) -> list[str]:
     found: list[str] = []
     for i, label in enumerate(labels):
         slug = re.sub(r"[^\w-]+", "_", label.name) or "_"
-        found.append(f"{slug}_{i + 1}" if slug.casefold() in {other.casefold() for other in found} else slug)
+        while slug.casefold() in {other.casefold() for other in found}:
+            slug += f"_{i + 1}"
+        found.append(slug)
     return found

@@ -62,7 +62,7 @@ def convert(
 @app.command()
 def review(
     results: Results,
-    count: Annotated[int, typer.Option("--count", "-n", help="How many to list; 0 for all.")] = 20,
+    count: Annotated[int, typer.Option("--count", "-n", min=0, help="How many to list; 0 for all.")] = 20,
     sheet: Annotated[
         Path | None, typer.Option("--sheet", help="Write their overlays as one picture (.jpg, .png).")
     ] = None,
@@ -139,7 +139,10 @@ def _sheet(results: Path, entries: list[tuple[str, str]], path: Path) -> None:
 
     cells = []
     for caption, mask in entries:
-        file = results / f"{mask.removesuffix('.png')}_overlay.jpg"
+        name = mask.removesuffix(".png")
+        file = results / f"{name}_overlay.jpg"
+        if not file.exists():  # of a mask for each concept
+            file = results / f"{name.rpartition('.')[0]}_overlay.jpg"
         if file.exists():
             cells.append((read_image(file), caption if len(caption) <= 48 else f"{caption[:6]}…{caption[-40:]}"))
     if not cells:

@@ -66,7 +66,9 @@ class Cvat:
                 label_of(str(element.findtext("name")), i, None, element.findtext("color"))
                 for i, element in enumerate(_elements(file, "label"))
             ]
-        return read_labels(file.parent) or labels, _pictures(file, {label.name: i for i, label in enumerate(labels)})
+        known = {label.name: label for label in read_labels(file.parent) or ()}
+        labels = [known.get(label.name, label) for label in labels]  # in the order of this file
+        return labels, _pictures(file, {label.name: i for i, label in enumerate(labels)})
 
 
 def _image(number: int, picture: Marked, labels: Sequence[Label]) -> str:

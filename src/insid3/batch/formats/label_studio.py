@@ -70,7 +70,7 @@ class LabelStudio:
                         size = int(result["original_height"]), int(result["original_width"])
                         mask = decoded(result["value"]["rle"], size)
                         if mask.any():
-                            score = float(result.get("score") or 1)
+                            score = float(1 if result.get("score") is None else result["score"])
                             found.append(Instance.of(mask, index[_name(result)], score))
                 yield Marked(file.parent / image, without_suffix(image), size, tuple(found))
 
