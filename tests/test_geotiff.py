@@ -99,3 +99,11 @@ def test_what_cannot_be_used_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(sys.modules, "tifffile", None)
     with pytest.raises(ImageError, match=r'a\.tif needs packages that are not installed: pip install "insid3\[geo\]"'):
         read_image(path)
+
+
+def test_nodata_that_float32_cannot_hold_exactly(tmp_path: Path) -> None:
+    values = np.linspace(0, 100, 64 * 64).reshape(64, 64).astype(np.float32)
+    values[:20] = -9999.9
+    picture = read_image(write(tmp_path / "a.tif", values, "-9999.9"))
+    assert (picture[:20] == 0).all()
+    assert picture[20:].std() > 50

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from insid3 import INSID3, Concept
+from insid3.batch.convert import convert
 from insid3.batch.examples import find_examples
 from insid3.batch.formats import FORMATS
 from insid3.batch.learn import find_corrections, learn
@@ -477,3 +478,51 @@ def test_a_target_that_is_gone_fails_alone_when_learning(model: INSID3, concepts
     corrections = find_corrections(folder, targets, ["red"], Options())
     with pytest.raises(ImageError, match="no such file"):
         learn(model, concepts[:1], numbered(concepts[:1]), targets, corrections)
+
+
+def test_files_of_others_are_no_place_for_conversions(model: INSID3, concepts: list[Concept], photos: Path) -> None:
+    run(model, concepts[0], photos, Options(scores="png"))
+    out, before = photos.parent / "out", (photos / "both.png").read_bytes()
+    FORMATS["coco"].write(*FORMATS["png"].read(out), photos.parent / "coco")
+    for taken in (photos, out):
+        with pytest.raises(OutputError, match="holds files that are no conversion of insid3"):
+            convert(photos.parent / "coco", "png", taken)
+    with pytest.raises(OutputError, match="holds files already"):
+        list(rethreshold(out, photos, 0.5))
+    assert (photos / "both.png").read_bytes() == before
+    for _ in range(2):  # an earlier conversion may be replaced
+        convert(out, "labelme", photos.parent / "labelme")
+    list(rethreshold(out, photos.parent / "again", 0.5))
+    with pytest.raises(OutputError, match="was made from another run's results"):
+        Run(model, concepts[0], find_targets([photos], photos.parent / "again"), photos.parent / "again")
+
+
+def test_two_pictures_of_one_name_are_refused(model: INSID3, concepts: list[Concept], photos: Path) -> None:
+    Image.fromarray(scene(BOX)).save(photos / "both.jpg")
+    run(model, concepts[0], photos)
+    convert(photos.parent / "out", "coco", photos.parent / "coco")  # which keeps the extensions
+    with pytest.raises(DataError, match="two pictures would both be written as 'both'"):
+        convert(photos.parent / "coco", "png", photos.parent / "png")
+
+
+def test_cvats_own_order_of_labels(model: INSID3, concepts: list[Concept], photos: Path) -> None:
+    run(model, concepts[:2], photos)
+    convert(photos.parent / "out", "cvat", photos.parent / "cvat")
+    file = photos.parent / "cvat" / "annotations.xml"
+    lines = file.read_text().splitlines()
+    first = next(i for i, line in enumerate(lines) if "<label>" in line)
+    lines[first : first + 2] = lines[first : first + 2][::-1]
+    file.write_text("\n".join(lines))
+    labels, pictures = FORMATS["cvat"].read(file)
+    assert [label.name for label in labels] == ["green", "red"]
+    (both,) = (picture for picture in pictures if picture.name == "both")
+    red = next(instance for instance in both.instances if labels[instance.concept].name == "red")
+    assert red.whole((64, 64))[32, 8]
+
+
+def test_nested_holes_are_filled_once() -> None:
+    outer = box_mask(0, 0, 40, 40) & ~box_mask(8, 8, 32, 32)
+    inner = box_mask(8, 8, 32, 32) & ~box_mask(16, 16, 24, 24)
+    filled = Options(fill_holes=True).finish([outer, inner], (64, 64), (slice(0, 64), slice(0, 64)), None)
+    assert not (filled[0] & filled[1]).any()
+    assert (filled[0] | filled[1]).sum() == 40 * 40

@@ -234,3 +234,15 @@ def test_full_lock_errors_are_explained(tmp_path: Path) -> None:
         tmp_path.chmod(0o500)
         with pytest.raises(OutputError, match="cannot write results"):
             Folder(tmp_path / "out")
+
+
+def test_shards_that_begin_in_different_folders(
+    model: INSID3, red: Concept, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = photos.parent / "out"
+    for where, part in ((photos.parent, "1/2"), (photos, "2/2")):
+        monkeypatch.chdir(where)
+        inputs = find_targets([os.path.relpath(photos)], out)
+        list(Run(model, red, inputs, out, Options(overlays=False), shard=Shard.parse(part)))
+    monkeypatch.chdir(photos.parent)
+    assert Run(model, red, find_targets(["photos"], out), out, Options(overlays=False)).todo == []
