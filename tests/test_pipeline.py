@@ -66,6 +66,31 @@ def test_absent_concept_gives_an_empty_mask_with_a_reason(model: INSID3, red: Co
     assert found.clusters.max() >= 0  # clustered only now, because asked for
 
 
+def test_a_mask_that_scores_below_the_least_is_emptied_and_says_so(red: Concept) -> None:
+    target = (scene(BOX) * 0.7).astype(np.uint8)  # darker than the reference
+    found = colour_model().segment(target, red)
+    assert 0.5 < found.score < 0.98
+    kept = colour_model(min_score=round(found.score - 0.01, 4)).segment(target, red)
+    assert kept.score == found.score
+    assert (kept.mask == found.mask).all()
+    least = round(found.score + 0.01, 4)
+    gone = colour_model(min_score=least, refine="guided", upsample="score").segment(target, red)
+    assert not gone.mask.any()
+    assert gone.score == found.score
+    assert gone.reason == f"the score {found.score:.2f} is below the least that counts, {least:g}"
+    assert gone.scores.max() == -1  # no threshold brings it back
+    absent = colour_model(min_score=0.9).segment(scene(), red)
+    assert absent.reason == "no patch resembles the concept more than its background"
+
+
+def test_a_picture_without_the_concept_scores_lower(
+    model280: INSID3, cheetah: Concept, pictures: dict[str, Path]
+) -> None:
+    scores = {name: model280.segment(path, cheetah).score for name, path in pictures.items()}
+    present = [scores[name] for name in ("cheetah", "cheetah1", "cheetah2")]
+    assert max(scores["tower"], scores["lion"]) < min(present)
+
+
 def test_threshold_empties_the_mask_unless_the_seed_is_kept(red: Concept) -> None:
     strict = colour_model(threshold=2.0).segment(scene(BOX), red)
     assert not strict.mask.any()

@@ -43,6 +43,7 @@ class Config:
         solver: of the CRF: "mean-field", or "frank-wolfe" (what the published code iterates).
         crf_size: side in pixels, 64 or more, of the square on which the edge is refined, whichever way; with tiles the
             side of a tile, which is never enlarged for it. None: the smaller of `size` and 640.
+        min_score: masks whose score (`Segmentation.score`) is below this are emptied: the concept is not there.
         max_pixels: pictures with more pixels than this are refused before they are decoded.
     """
 
@@ -61,6 +62,7 @@ class Config:
     refine: Refine = "none"
     solver: Solver = "mean-field"
     crf_size: int | None = None
+    min_score: float = 0.0
     max_pixels: int = 89_478_485  # where Pillow starts to warn of decompression bombs
 
     def __post_init__(self) -> None:
@@ -72,7 +74,7 @@ class Config:
                 raise ConfigError(f"{name} must be a whole number of {int(name != 'rank')} or more, got {value!r}")
         if self.crf_size is not None and self.crf_size < 64:
             raise ConfigError(f"crf_size must be 64 or more, got {self.crf_size}")
-        for name in ("tau", "threshold", "overlap"):
+        for name in ("tau", "threshold", "overlap", "min_score"):
             value = getattr(self, name)
             if not isinstance(value, int | float) or isinstance(value, bool) or value != value:
                 raise ConfigError(f"{name} must be a number, got {value!r}")
@@ -80,6 +82,8 @@ class Config:
             raise ConfigError(f"tau is a cosine similarity in [-1, 1], got {self.tau}")
         if not 0 <= self.overlap <= 0.9:
             raise ConfigError(f"overlap is a share of the tile's side in [0, 0.9], got {self.overlap}")
+        if not 0 <= self.min_score <= 1:
+            raise ConfigError(f"min_score is a score in [0, 1], got {self.min_score}")
         for name, kind in _CHOICES.items():
             if getattr(self, name) not in get_args(kind):
                 raise ConfigError(f"{name} must be one of {', '.join(get_args(kind))}, got {getattr(self, name)!r}")

@@ -19,7 +19,7 @@ from insid3.stages.cluster import cluster
 from insid3.stages.debias import debias
 from insid3.stages.kmeans import kmeans
 from insid3.stages.localize import backward_votes, candidates, nearest, prototype
-from insid3.types import Encoder
+from insid3.types import Encoder, Nearest
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +42,7 @@ class Evidence:
     Attributes:
         debiased: (n, c) the target's debiased tokens.
         forward: (n,) their similarity to the concept's prototype.
+        matches: of each shot, which patches are most similar to which, both ways.
         votes: (n,) in how many shots a patch's most similar one lies under the mask.
     """
 
@@ -49,6 +50,7 @@ class Evidence:
     reference: Reference
     debiased: Float[Tensor, "n c"]
     forward: Float[Tensor, "n"]
+    matches: Sequence[Nearest]
     votes: Int[Tensor, "n"]
 
     @property
@@ -114,15 +116,17 @@ class Derived:
         others = (other for kept in self._references.values() if key in kept for other in kept[key].tokens)
         return next((other for other in others if other.shape == tokens.shape and other.equal(tokens)), tokens)
 
-    def votes(self, target: Encoded, reference: Reference, config: Config) -> Int[Tensor, "n"]:
-        """Stage 2's backward matching; a picture that shows several concepts is matched once."""
-        known = target.once("nearest", WeakTensorKeyDictionary)
+    def evidence(self, target: Encoded, concept: Concept, config: Config) -> Evidence:
+        """Stages 1 and 2; a picture that shows several concepts is matched once."""
+        reference, debiased = self.reference(concept, config), self.debiased(target, config).flatten(0, 1)
+        known = target.once(("nearest", config.basis, config.rank), WeakTensorKeyDictionary)
 
-        def once(queries: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
+        def once(queries: Tensor, keys: Tensor) -> Nearest:
             if keys not in known:
                 known[keys] = nearest(queries, keys)
-            found: tuple[Tensor, Tensor] = known[keys]
+            found: Nearest = known[keys]
             return found
 
-        debiased = self.debiased(target, config).flatten(0, 1)
-        return backward_votes(debiased, reference.tokens, reference.masks, reference.negatives, once)
+        votes = backward_votes(debiased, reference.tokens, reference.masks, reference.negatives, once)
+        matches = [once(debiased, tokens) for tokens in reference.tokens]
+        return Evidence(target, reference, debiased, debiased @ reference.prototype, matches, votes)

@@ -313,10 +313,7 @@ class INSID3:
         """
         self.check(concept)
         encoded = self._encoded(target, self.config, to_segment=True)
-        reference = self.derived.reference(concept, self.config)
-        debiased = self.derived.debiased(encoded, self.config).flatten(0, 1)
-        votes = self.derived.votes(encoded, reference, self.config)
-        return Evidence(encoded, reference, debiased, debiased @ reference.prototype, votes)
+        return self.derived.evidence(encoded, concept, self.config)
 
     def marked(
         self,
@@ -337,18 +334,17 @@ class INSID3:
         config, target, reference = self.config, evidence.target, evidence.reference
         soft = margin + config.threshold if scores is None else scores
         frame, kept = target.frame, margin > 0
+        trust = score(kept, evidence.candidate, evidence.matches, reference.tokens, reference.masks)
+        if kept.any() and trust < config.min_score:
+            otherwise = f"the score {trust:.2f} is below the least that counts, {config.min_score:g}"
+            margin = soft = torch.full_like(margin, -1)
 
         def per_window(values: Tensor) -> np.ndarray:
             return values.view(len(frame.windows), -1).cpu().numpy()
 
         mask, reason = to_mask(per_window(margin), frame, target.picture, self.encoder.patch_size, config)
-        trust = 0.0
-        if mask.any():
-            trust = score(reference.prototype, evidence.debiased, kept, reference.tokens, reference.masks)
-        elif kept.any():
-            reason = "the marked patches are smaller than a pixel of the target"
-        else:
-            reason = otherwise
+        if not mask.any():
+            reason = otherwise if (margin <= 0).all() else "the marked patches are smaller than a pixel of the target"
         return Segmentation(
             mask=mask,
             score=trust,

@@ -44,12 +44,27 @@ class Encoder(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
+class Nearest:
+    """Which of q tokens (queries) is most similar to which of n others (keys), both ways.
+
+    Attributes:
+        similarity, index: of each query to its most similar key, and which that is.
+        back: of each key the most similar query.
+    """
+
+    similarity: Float[Tensor, "q"]
+    index: Int[Tensor, "q"]
+    back: Int[Tensor, "n"]
+
+
+@dataclass(frozen=True, eq=False)
 class Segmentation:
     """Where the concept is in one target.
 
     Attributes:
         mask: (H, W) bool, at the target's own size.
-        score: how far the mask can be trusted, in [0, 1]; 0.0 for an empty mask (`stages/score.py`).
+        score: whether the concept is there and how far the mask can be trusted, in [0, 1] (`stages/score.py`); 0.0
+            where nothing was marked. A mask below `min_score` is emptied and keeps its score.
         similarity: (h, w) float32, each patch's debiased cosine similarity to the concept's prototype.
         seed: label of the seed cluster in `clusters`, None where no cluster was chosen.
         reason: why the mask is empty, or its edge not refined as asked; None otherwise.

@@ -17,8 +17,9 @@ from insid3.batch.learn import find_corrections, learn
 from insid3.batch.options import Options
 from insid3.batch.rethreshold import rethreshold
 from insid3.batch.review import again, doubts, strays
-from insid3.batch.runner import Result, Run, slugs
+from insid3.batch.runner import Run
 from insid3.batch.sources import Target, find_targets
+from insid3.batch.work import Result, slugs
 from insid3.errors import ConceptError, ConfigError, DataError, ImageError, MaskError, OutputError
 from insid3.labels import Label, numbered
 from stubs import box_mask, colour_model, scene

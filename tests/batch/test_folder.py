@@ -157,7 +157,7 @@ def test_shards_that_are_none(text: str) -> None:
 def test_pictures_are_decoded_ahead_and_never_too_many(
     model: INSID3, red: Concept, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import insid3.batch.runner as module
+    import insid3.batch.work as module
 
     threads, waiting = set(), 0
     most, lock, original = 0, threading.Lock(), vars(module)["read_image"]

@@ -11,6 +11,7 @@ import tomllib
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -291,3 +292,38 @@ def test_killed_ten_times_nothing_is_lost_partial_or_done_twice(two: Invoke) -> 
     assert len({line["target"] for line in lines_}) == 403
     assert len(list(Path("out").glob("*_score.png"))) == 402
     assert not [file for file in Path("out").rglob(".*") if file.name != ".lock"]
+
+
+def results(folder: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in Path(folder, "results.jsonl").read_text().splitlines()]
+
+
+def test_targets_below_the_least_score_are_told(two: Invoke) -> None:
+    one = ("segment", "--concept", "red.insid3", "photos", "--quiet")
+    for name in ("a", "b"):  # darker than the example
+        Image.fromarray((np.asarray(Image.open(f"photos/{name}.png")) * 0.7).astype(np.uint8)).save(
+            f"photos/{name}.png"
+        )
+    assert two(*one, "-o", "plain").exit_code == 0
+    before = {line["target"]: line["score"] for line in results("plain")}
+    assert all(0.5 < score < 0.99 for score in before.values())
+    words = (
+        "segment",
+        "--concept",
+        "red.insid3",
+        "--concept",
+        "green.insid3",
+        "photos",
+        "-o",
+        "both",
+        "--overlap",
+        "all",
+    )
+    result = two(*words, "--min-score", "0.99")
+    assert result.exit_code == 0
+    score = before[str(Path("photos/a.png"))]
+    assert f"below --min-score 0.99: {Path('photos/a.png')} (red {score:.2f}" in result.stderr
+    assert "2 marked (2 empty, 2 below --min-score 0.99), 0 failed" in result.stderr
+    assert all(line["area"] == 0 and line["score"] > 0.5 for line in results("both"))
+    assert not np.asarray(Image.open("both/a.red.png")).any()
+    assert "min_score is a score in [0, 1], got 2" in str(two(*one, "-o", "x", "--min-score", "2").exception)

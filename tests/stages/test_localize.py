@@ -106,6 +106,15 @@ def test_blocks_do_not_matter(block: int, monkeypatch: pytest.MonkeyPatch) -> No
     queries, keys = unit(23, 6), unit(17, 6, seed=1)
     whole = queries @ keys.T
     monkeypatch.setattr(blocks, "NUMBERS", block)
-    similarity, index = nearest(queries, keys)
-    assert index.equal(whole.argmax(1))
-    torch.testing.assert_close(similarity, whole.amax(1))
+    found = nearest(queries, keys)
+    assert found.index.equal(whole.argmax(1))
+    assert found.back.equal(whole.argmax(0))
+    torch.testing.assert_close(found.similarity, whole.amax(1))
+
+
+@pytest.mark.parametrize("block", [1, 10**9])
+def test_the_first_of_equals_is_nearest_both_ways(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blocks, "NUMBERS", block)
+    found = nearest(E[[1, 0, 0]], E[[0, 0, 3]])
+    assert found.index.tolist() == [0, 0, 0]  # e1 resembles none of e0, e0, e3
+    assert found.back.tolist() == [1, 1, 0]

@@ -5,53 +5,72 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
-from insid3 import blocks
-from insid3.stages.score import score
+from insid3.stages.localize import nearest
+from insid3.stages.score import affinity, plainness, round_trip, score
+from insid3.types import Nearest
 
-CONCEPT = torch.tensor([1.0, 0.0])
-TARGET = torch.tensor([[0.8, 0.6], [0.8, -0.6], [0.0, 1.0]])
-KEPT = torch.tensor([True, True, False])
-REFERENCE = torch.tensor([[[1.0, 0.0], [0.0, 1.0], [0.0, -1.0]], [[0.6, 0.8], [0.0, 1.0], [-1.0, 0.0]]])
-MASKS = torch.tensor([[True, False, False], [True, True, False]])
-
-
-def test_by_hand() -> None:
-    # The kept mean is (0.8, 0): q = (1, 0), likeness 1. Nearest kept patch of shot 1's (1, 0): 0.8; of shot 2's
-    # (0.6, 0.8): 0.48 + 0.48 = 0.96, of its (0, 1): 0.6. Coverage (0.8 + (0.96 + 0.6) / 2) / 2 = 0.79.
-    assert score(CONCEPT, TARGET, KEPT, REFERENCE, MASKS) == pytest.approx(0.79**0.5, abs=1e-6)
+# Four target patches, two shots of three patches.
+SIMILARITY = torch.tensor([[0.8, 0.6, 0.9, 0.2], [0.5, 0.7, -0.4, 0.2]])
+MATCHES = [
+    Nearest(SIMILARITY[0], torch.tensor([0, 1, 2, 0]), torch.tensor([0, 1, 2])),
+    Nearest(SIMILARITY[1], torch.tensor([2, 0, 0, 1]), torch.tensor([1, 3, 0])),
+]
+MASKS = [torch.tensor([True, True, False]), torch.tensor([True, False, False])]
+KEPT = torch.tensor([True, True, False, False])
 
 
-def test_likeness_by_hand() -> None:
-    # Kept (0.8, 0.6): likeness 0.8. Shot 1: 0.8; shot 2: (0.96 + 0.6) / 2. sqrt(0.8 * 0.79).
-    kept = torch.tensor([True, False, False])
-    assert score(CONCEPT, TARGET, kept, REFERENCE, MASKS) == pytest.approx(0.632**0.5, abs=1e-6)
+def bools(text: str) -> Tensor:
+    return torch.tensor([letter == "1" for letter in text])
+
+
+@pytest.mark.parametrize(
+    ("patches", "expected"),
+    [
+        ("1100", (0.8 + 0.7) / 2),  # patch 1 lies under both masks: the better shot counts
+        ("0010", 0.0),  # under the second mask alone, with a similarity below 0
+        ("0001", 0.2),
+        ("0000", 0.0),
+    ],
+)
+def test_affinity_by_hand(patches: str, expected: float) -> None:
+    assert affinity(bools(patches), MATCHES, MASKS) == pytest.approx(expected)
+
+
+def test_round_trip_by_hand() -> None:
+    # Shot 1: patches 0, 1 come home, the mask is 0, 1. Shot 2: 0 (by 1) and 2 (by 0) come home, the mask is 0.
+    assert round_trip(KEPT, MATCHES, MASKS) == pytest.approx((1 + 1 / 2) / 2)
+    assert round_trip(~KEPT, MATCHES, MASKS) == pytest.approx(0)
+
+
+def test_plainness_by_hand() -> None:
+    # Backgrounds: e1 alone, |e1|^2 = 1; (e0 + e1) / 2, half; a reference without background counts as the worst.
+    e0, e1 = torch.eye(2)
+    shots, masks = [torch.stack([e0, e1]), torch.stack([e0, e0, e1])], [bools("10"), bools("100")]
+    assert plainness(shots, masks) == pytest.approx((1 + 0.5) / 2)
+    assert plainness([shots[0]], [bools("11")]) == 0
+
+
+def test_the_score_is_their_weighted_mean() -> None:
+    shots = [torch.eye(3)] * 2  # plainness 1 and (1/4 + 1/4)
+    found = score(KEPT, bools("1101"), MATCHES, shots, MASKS)
+    assert found == pytest.approx((0.75 + 0.25 * 0.75 + 0.1 * 0.75) / 1.35)
+    assert score(KEPT, bools("0011"), MATCHES, shots, MASKS) == pytest.approx((0.25 * 0.75 + 0.1 * 0.75) / 1.35)
 
 
 def test_nothing_kept_is_zero() -> None:
-    assert score(CONCEPT, TARGET, torch.zeros(3, dtype=torch.bool), REFERENCE, MASKS) == 0.0
-
-
-def test_opposite_is_zero() -> None:
-    assert score(-CONCEPT, TARGET, KEPT, -REFERENCE, MASKS) == 0.0
+    assert score(bools("0000"), bools("1111"), MATCHES, [torch.eye(3)] * 2, MASKS) == 0.0
 
 
 def test_the_reference_itself_beats_any_other_mask() -> None:
     tokens = F.normalize(torch.randn(12, 4, generator=torch.Generator().manual_seed(0)), dim=-1)
-    mask = torch.arange(12) < 5
-    concept = F.normalize(tokens[mask].mean(0), dim=0)
-    assert score(concept, tokens, mask, tokens[None], mask[None]) == pytest.approx(1, abs=1e-6)
-    assert score(concept, tokens, mask.roll(3), tokens[None], mask[None]) < 0.99
-
-
-def test_a_mask_that_the_round_trip_misses_scores_lower() -> None:
-    # Both masks have the mean g; the reference's patches find themselves only in the first.
-    half = 0.5**0.5
-    target = torch.tensor([[1.0, 0.0], [0.0, 1.0], [half, half]])
-    concept, reference, masks = target[2], target[None], torch.tensor([[True, True, False]])
-    found, missed = torch.tensor([True, True, False]), torch.tensor([False, False, True])
-    assert score(concept, target, found, reference, masks) == pytest.approx(1, abs=1e-6)
-    assert score(concept, target, missed, reference, masks) == pytest.approx(half**0.5, abs=1e-6)
+    mask, everything = torch.arange(12) < 5, torch.ones(12, dtype=torch.bool)
+    found, shift = nearest(tokens, tokens), mask.roll(3)
+    assert affinity(mask, [found], [mask]) == pytest.approx(1, abs=1e-6)
+    assert round_trip(mask, [found], [mask]) == 1
+    best = score(mask, everything, [found], [tokens], [mask])
+    assert best > score(shift, everything, [found], [tokens], [mask]) + 0.2
 
 
 @settings(deadline=None)
@@ -61,12 +80,6 @@ def test_between_zero_and_one(seed: int, n: int, c: int, shots: int) -> None:
     tokens = F.normalize(torch.randn(shots + 1, n, c, generator=random), dim=-1)
     masks = torch.rand(shots, n, generator=random) < 0.5
     masks[:, 0] = True
-    kept = torch.rand(n, generator=random) < 0.5
-    concept = F.normalize(torch.randn(c, generator=random), dim=0)
-    assert 0 <= score(concept, tokens[0], kept, tokens[1:], masks) <= 1
-
-
-def test_blocks_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = score(CONCEPT, TARGET, KEPT, REFERENCE, MASKS)
-    monkeypatch.setattr(blocks, "NUMBERS", 1)
-    assert score(CONCEPT, TARGET, KEPT, REFERENCE, MASKS) == pytest.approx(whole, abs=1e-6)
+    kept, candidate = torch.rand(2, n, generator=random) < 0.5
+    matches = [nearest(tokens[0], shot) for shot in tokens[1:]]
+    assert 0 <= score(kept, candidate, matches, list(tokens[1:]), list(masks)) <= 1

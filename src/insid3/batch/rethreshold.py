@@ -12,7 +12,7 @@ import numpy as np
 from insid3.batch.folder import RESULTS, SETTINGS, last_lines, masks_of
 from insid3.batch.formats.base import below, read_labels, write_labels
 from insid3.batch.options import Options, indexed
-from insid3.batch.runner import slugs
+from insid3.batch.work import slugs
 from insid3.batch.writers import read_scores, write_index, write_mask
 from insid3.errors import ConfigError, DataError, ImageError, OutputError
 from insid3.instances import split

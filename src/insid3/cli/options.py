@@ -33,6 +33,7 @@ _SETTINGS: dict[str, tuple[Any, str]] = {
     "refine": (Refine, "Move the edge to where the picture has one: crf (the paper's results), guided (faster), none."),
     "solver": (Solver, "Of the CRF; frank-wolfe is what the published code iterates."),
     "crf_size": (int, "Side in pixels of the square, or tile, on which the edge is refined."),
+    "min_score": (float, "Empty masks that score below this, from 0 to 1: the concept is taken to be absent there."),
     "max_pixels": (int, "Refuse pictures with more pixels than this."),
 }
 

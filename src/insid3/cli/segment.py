@@ -29,6 +29,7 @@ from insid3.errors import ConfigError
 if TYPE_CHECKING:
     from insid3.batch.options import Box
     from insid3.batch.runner import Run
+    from insid3.batch.work import Result
 
 _MARKS, _OUTPUT, _RUN = "What is marked", "What is written", "The run"
 
@@ -141,7 +142,8 @@ def segment(
     check_writable(output)
 
     from insid3.batch.learn import find_corrections, learn
-    from insid3.batch.runner import Run, slugs
+    from insid3.batch.runner import Run
+    from insid3.batch.work import slugs
     from insid3.labels import numbered
 
     loaded = model.load()
@@ -173,7 +175,8 @@ def _work(run: "Run", model: Model, what: str, overwrite: bool) -> int:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
-    failed = empty = done = 0
+    failed = empty = done = below = 0
+    least = run.model.config.min_score
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -189,8 +192,13 @@ def _work(run: "Run", model: Model, what: str, overwrite: bool) -> int:
                 done += 1
                 failed += result.error is not None
                 empty += result.area == 0
+                low = _too_low(result, run.work.labels[0].name)
+                below += bool(low)
                 if result.error is not None:
                     console.print(f"[red]failed[/red] {escape(result.error)}", highlight=False, soft_wrap=True)
+                elif low:
+                    line = f"below --min-score {least:g}: {result.target} ({', '.join(low)})"
+                    console.print(escape(line), highlight=False, soft_wrap=True)
                 elif model.verbose:
                     facts = ([f"score {result.score:.2f}"] if result.area else []) + [result.reason]
                     told = ", ".join(filter(None, facts))
@@ -208,9 +216,18 @@ def _work(run: "Run", model: Model, what: str, overwrite: bool) -> int:
             raise typer.Exit(130)
     if not model.quiet:
         before = f", {run.done_before} done before" if run.done_before else ""
-        text = f"{done - failed} marked ({empty} empty), {failed} failed{before}: {run.output}"
+        low_ones = f", {below} below --min-score {least:g}" if least else ""
+        text = f"{done - failed} marked ({empty} empty{low_ones}), {failed} failed{before}: {run.output}"
         console.print(escape(text), highlight=False, soft_wrap=True)
     return failed
+
+
+def _too_low(result: "Result", name: str) -> list[str]:
+    """Concepts that were found in a target, but with a score too low to count."""
+    entries = result.concepts or {name: {"score": result.score, "area": result.area}}
+    return [
+        f"{concept} {entry['score']:.2f}" for concept, entry in entries.items() if entry["score"] and not entry["area"]
+    ]
 
 
 @contextmanager

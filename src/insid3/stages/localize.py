@@ -1,6 +1,7 @@
 """Stage 2: which target patches may show the concept (paper 3.3). All tokens are debiased."""
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -8,6 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from insid3.blocks import in_blocks
+from insid3.types import Nearest
 
 
 def prototype(reference: Iterable[Float[Tensor, "_ c"]], masks: Iterable[Bool[Tensor, "_"]]) -> Float[Tensor, "c"]:
@@ -16,13 +18,20 @@ def prototype(reference: Iterable[Float[Tensor, "_ c"]], masks: Iterable[Bool[Te
     return F.normalize(torch.stack(means).mean(0), dim=-1)
 
 
-def nearest(queries: Float[Tensor, "q c"], keys: Float[Tensor, "n c"]) -> tuple[Float[Tensor, "q"], Int[Tensor, "q"]]:
-    """Each query's largest similarity to the keys and where it is; in blocks, without the q x n matrix."""
-    best = in_blocks(queries, len(keys), lambda block: (block @ keys.T).max(1))
-    return torch.cat([b.values for b in best]), torch.cat([b.indices for b in best])
+def nearest(queries: Float[Tensor, "q c"], keys: Float[Tensor, "n c"]) -> Nearest:
+    """Both ways at once, in blocks, without the q x n matrix; the first of equals."""
 
+    def both(block: Tensor) -> tuple[Any, Any]:
+        products = block @ keys.T
+        return products.max(1), products.max(0)
 
-Nearest = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+    found = in_blocks(queries, len(keys), both)
+    best, back, start = found[0][1].values, found[0][1].indices, len(found[0][0].values)
+    for rows, columns in found[1:]:
+        better = columns.values > best
+        best, back = torch.where(better, columns.values, best), torch.where(better, columns.indices + start, back)
+        start += len(rows.values)
+    return Nearest(torch.cat([rows.values for rows, _ in found]), torch.cat([rows.indices for rows, _ in found]), back)
 
 
 def backward_votes(
@@ -30,7 +39,7 @@ def backward_votes(
     reference: Iterable[Float[Tensor, "_ c"]],
     masks: Iterable[Bool[Tensor, "_"]],
     negatives: Float[Tensor, "m c"],
-    nearest: Nearest = nearest,
+    nearest: Callable[[Tensor, Tensor], Nearest] = nearest,
 ) -> Int[Tensor, "n"]:
     """In how many shots each target patch's most similar patch lies under the mask.
 
@@ -40,10 +49,10 @@ def backward_votes(
         nearest: in the place of the function of that name, one that keeps what it found.
     """
     votes = torch.zeros(len(target), dtype=torch.int64, device=target.device)
-    beaten = nearest(target, negatives)[0] if len(negatives) else -torch.inf
+    beaten = nearest(target, negatives).similarity if len(negatives) else -torch.inf
     for tokens, mask in zip(reference, masks, strict=True):
-        similarity, index = nearest(target, tokens)
-        votes += mask[index] & (similarity >= beaten)
+        found = nearest(target, tokens)
+        votes += mask[found.index] & (found.similarity >= beaten)
     return votes
 
 

@@ -1,45 +1,77 @@
-"""How far a mask can be trusted: likeness of the mask to the concept x coverage of the concept by the mask."""
+"""Is the concept there, and can its mask be trusted? Three measures and their weighted mean. Not in the paper."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from insid3.blocks import in_blocks
+from insid3.types import Nearest
+
+WEIGHTS = (1.0, 0.25, 0.1)  #: of affinity, plainness and round trip; chosen by `benchmarks/score.py`
 
 
 def score(
-    concept: Float[Tensor, "c"],
-    debiased: Float[Tensor, "n c"],
     kept: Bool[Tensor, "n"],
+    candidate: Bool[Tensor, "n"],
+    matches: Sequence[Nearest],
     reference: Iterable[Float[Tensor, "_ c"]],
-    masks: Iterable[Bool[Tensor, "_"]],
+    masks: Sequence[Bool[Tensor, "_"]],
 ) -> float:
-    """sqrt(likeness * coverage), both clamped to [0, 1]; 0.0 without kept patches. Not in the paper.
+    """The weighted mean of the three measures below, in [0, 1]; 0.0 without kept patches.
 
-    likeness: <g, q>, q the normalised mean of the kept tokens; falls where the mask takes in something else.
-    coverage: mean over shots of the mean over the shot's foreground patches of the similarity to the nearest kept
-    patch; a round trip without a threshold, which falls where the mask leaves out a part of the concept.
+    Low where the concept is absent or its mask poor; how low is measured by `benchmarks/score.py`.
 
-    Measured by `benchmarks/score.py` (DINOv2-S, R = 518): AUC between pictures with and without the concept, and rank
-    correlation with IoU. Chosen on coco + davis: 0.92, 0.77. Not looked at while choosing, ccp + dsb: 0.69, 0.20.
+    Args: as `measures`.
+    """
+    if not kept.any():
+        return 0.0
+    values = measures(kept, candidate, matches, reference, masks)
+    return sum(weight * value for weight, value in zip(WEIGHTS, values, strict=True)) / sum(WEIGHTS)
+
+
+def measures(
+    kept: Bool[Tensor, "n"],
+    candidate: Bool[Tensor, "n"],
+    matches: Sequence[Nearest],
+    reference: Iterable[Float[Tensor, "_ c"]],
+    masks: Sequence[Bool[Tensor, "_"]],
+) -> tuple[float, float, float]:
+    """Affinity of the mask's candidates, plainness, round trip; each in [0, 1].
 
     Args:
-        concept: the concept's prototype, g.
-        debiased: target tokens.
         kept: patches of the mask.
-        reference: debiased reference tokens.
-        masks: no shot's may be empty.
+        candidate: patches that stage 2 left.
+        matches: of each shot, target patches being the queries.
+        reference: debiased tokens of each shot.
+        masks: which of them show the concept.
     """
-    inside = debiased[kept]
-    if not len(inside):
+    return affinity(kept & candidate, matches, masks), plainness(reference, masks), round_trip(kept, matches, masks)
+
+
+def affinity(patches: Bool[Tensor, "n"], matches: Sequence[Nearest], masks: Sequence[Bool[Tensor, "_"]]) -> float:
+    """How similar these patches are to the concept's most similar ones, in the best shot; 0.0 without patches."""
+    if not patches.any():
         return 0.0
-    likeness = F.normalize(inside.mean(0), dim=0) @ concept
-    covered = [
-        torch.cat(in_blocks(tokens[mask], len(inside), lambda block: (block @ inside.T).amax(1))).mean()
-        for tokens, mask in zip(reference, masks, strict=True)
-    ]
-    coverage = torch.stack(covered).mean()
-    return float((likeness.clamp(0, 1) * coverage.clamp(0, 1)).sqrt())
+    best = torch.zeros_like(matches[0].similarity)
+    for match, mask in zip(matches, masks, strict=True):
+        best = torch.where(mask[match.index], match.similarity, 0).maximum(best)
+    return float(best[patches].mean().clamp(0, 1))
+
+
+def plainness(reference: Iterable[Float[Tensor, "_ c"]], masks: Sequence[Bool[Tensor, "_"]]) -> float:
+    """Mean similarity of a reference's background patches to each other: makes concepts comparable.
+
+    What lies in a cluttered scene finds something similar anywhere, so that its affinities are worth less.
+    """
+    each = [tokens[~mask].sum(0) / (~mask).sum().clamp(min=1) for tokens, mask in zip(reference, masks, strict=True)]
+    return float(torch.stack([mean.square().sum() for mean in each]).mean().clamp(0, 1))
+
+
+def round_trip(kept: Bool[Tensor, "n"], matches: Sequence[Nearest], masks: Sequence[Bool[Tensor, "_"]]) -> float:
+    """IoU of a shot's mask and its patches whose most similar target patch is kept; the shots' mean."""
+    each = []
+    for match, mask in zip(matches, masks, strict=True):
+        home = kept[match.back]
+        each.append((home & mask).sum() / (home | mask).sum())
+    return float(torch.stack(each).mean())
