@@ -21,6 +21,7 @@ LAYERS = [
     {"derived"},
     {"pipeline"},
     {"draw", "batch"},
+    {"video"},
     {"eval"},
     {"cli", "__main__"},
 ]

@@ -327,3 +327,47 @@ def test_targets_below_the_least_score_are_told(two: Invoke) -> None:
     assert all(line["area"] == 0 and line["score"] > 0.5 for line in results("both"))
     assert not np.asarray(Image.open("both/a.red.png")).any()
     assert "min_score is a score in [0, 1], got 2" in str(two(*one, "-o", "x", "--min-score", "2").exception)
+
+
+def test_a_video_from_its_own_frame(two: Invoke) -> None:
+    from clips import moving, write_clip
+
+    write_clip(Path("clip.mp4"), moving(12))
+    one = ("--concept", "red.insid3", "-o")
+    assert two("frames", "clip.mp4", "--every", 6, "-o", "label").exit_code == 0
+    assert sorted(path.name for path in Path("label").iterdir()) == ["000000.png", "000006.png"]
+    Image.fromarray(box_mask(16, 0, 48, 32, size=(64, 96))).save("first.png")
+    words = ("video", "clip.mp4", "--reference", "label/000000.png", "--mask", "first.png", "--every", 2, "--memory", 2)
+    result = two(*words, "-o", "out", "--format", "coco")
+    assert result.exit_code == 0, result.output
+    assert "6 marked (0 empty), 0 failed: out" in result.stderr
+    assert f"{Path('out/overlay.mp4')}: 6 frames" in result.stderr
+    images = json.loads(Path("out/export/coco/instances.json").read_text())["images"]
+    assert [image["file_name"] for image in images] == [f"{i:06d}.jpg" for i in range(0, 12, 2)]
+    assert len(list(Path("out/frames").iterdir())) == 6
+    again = two("video", "--config", "out/run.toml")
+    assert again.exit_code == 0, again.output
+    assert "6 done before" in again.stderr
+    assert "memory.most 2 not 0" in str(two(*words[:-2], "--frames", "-o", "out").exception)
+    assert two("video", "label", *one, "still", "--no-film").exit_code == 0
+    assert not Path("still/overlay.mp4").exists()
+    assert "--fps must lie between" in str(
+        two("video", "label", "--concept", "red.insid3", "-o", "x", "--fps", 0).exception
+    )
+    assert "lies in the output folder" in str(two("video", "clip.mp4", *one, ".").exception)
+
+
+def test_a_video_that_was_cut_off_is_marked_as_far_as_it_goes(two: Invoke) -> None:
+    from clips import moving, write_clip
+
+    path = write_clip(Path("clip.mp4"), moving(), movflags="faststart")
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
+    result = two("video", "clip.mp4", "--concept", "red.insid3", "-o", "out")
+    assert result.exit_code == 1
+    assert "clip.mp4 is cut off: of 24 frames the last" in result.stderr
+    assert len(list(Path("out").glob("*.png"))) >= 12
+    assert Path("out/overlay.mp4").exists()
+    path.write_bytes(b"")
+    broken = two("video", "clip.mp4", "--concept", "red.insid3", "-o", "out")
+    assert "clip.mp4 cannot be read as a video" in str(broken.exception)
+    assert "clip.mp4 cannot be read as a video" in str(two("frames", "clip.mp4", "-o", "label").exception)

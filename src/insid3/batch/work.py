@@ -5,7 +5,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
@@ -21,7 +21,7 @@ from insid3.batch.writers import write_heat, write_index, write_mask, write_over
 from insid3.concept import Concept
 from insid3.encoded import Encoded
 from insid3.errors import ImageError, SizeError
-from insid3.images import read_image
+from insid3.images import read_image, read_values
 from insid3.instances import Instance, split
 from insid3.labels import Label, LabelMap
 from insid3.pipeline import INSID3
@@ -45,6 +45,7 @@ class Result:
         concepts: of several: name -> score, area, reason, and the mask of its own if masks overlap.
         instances: connected parts, where asked for: concept (name), box (x0, y0, x1, y1), area, score.
         corrected: digest of the correction that the mask is; None where it was computed.
+        remembered: concepts for which later frames of a video have this one as a further shot.
     """
 
     target: str
@@ -58,6 +59,7 @@ class Result:
     concepts: dict[str, dict[str, Any]] | None = None
     instances: list[dict[str, Any]] | None = None
     corrected: str | None = None
+    remembered: list[str] | None = None
 
     def line(self) -> dict[str, Any]:
         """What is written of it: the first seven always, the rest where there is something to say."""
@@ -108,14 +110,22 @@ class Work:
         apart = concept is not None and len(self.labels) > 1
         return self.output / f"{target.name}{f'.{self.slugs[concept]}' if apart else ''}{ending}"  # type: ignore[index]
 
+    def mask_files(self, target: Target) -> list[Path]:
+        """One, or with overlapping masks one for each concept."""
+        each = range(len(self.labels)) if self.options.overlap == "all" else [None]
+        return [self.file(target, ".png", i) for i in each]
+
+    def masks(self, target: Target) -> list[Bool[np.ndarray, "H W"]]:
+        """Each concept's, from the files."""
+        values = [read_values(file, 2**40) for file in self.mask_files(target)]
+        if len(values) == len(self.labels):
+            return [value > 0 for value in values]
+        return [values[0] == i + 1 for i in range(len(self.labels))]
+
     def files(self, target: Target) -> list[Path]:
         """All that a target's result consists of; a correction has neither heat nor scores."""
         options, each = self.options, range(len(self.labels))
-        masks = each if options.overlap == "all" else [None]
-        files = [
-            *(self.file(target, ".png", i) for i in masks),
-            *([self.file(target, "_overlay.jpg")] if options.overlays else []),
-        ]
+        files = [*self.mask_files(target), *([self.file(target, "_overlay.jpg")] if options.overlays else [])]
         if target.name in self.corrections:
             return files
         return [
@@ -170,6 +180,10 @@ class Worker:
     def label(self, encoded: Encoded) -> LabelMap:
         return self.model.label(encoded, self.work.concepts, overlap=self.options.overlap, margin=self.options.margin)
 
+    def seen(self, loaded: Loaded, encoded: Encoded, masks: Sequence[Bool[np.ndarray, "H W"]]) -> list[str] | None:
+        """What becomes of a target after it is marked; the concepts for which it is remembered."""
+        return None
+
     def _encoded(self, loaded: Sequence[Loaded]) -> list[Encoded | SizeError]:
         """All at once, or one by one where they are too much."""
         pictures = [one.picture[one.window] for one in loaded]
@@ -205,7 +219,7 @@ class Worker:
                 scores = placed(result.scores, size, loaded.window, -1)
                 file = self.work.file(loaded.target, f"_score.{options.scores}", i)
                 writing(partial(write_scores, file, scores))
-        return self._result(loaded, found, masks, parts)
+        return replace(self._result(loaded, found, masks, parts), remembered=self.seen(loaded, encoded, masks))
 
     def _corrected(self, loaded: Loaded, correction: Correction) -> Result:
         start = time.perf_counter()

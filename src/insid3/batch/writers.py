@@ -28,6 +28,11 @@ def write_index(path: Path, index: UInt8[np.ndarray, "H W"], colours: Sequence[C
     _save(path, image)
 
 
+def write_picture(path: Path, picture: UInt8[np.ndarray, "H W 3"]) -> None:
+    """A JPEG with little loss."""
+    write_atomically(path, lambda temporary: Image.fromarray(picture).save(temporary, quality=95))
+
+
 def write_overlay(
     path: Path,
     picture: UInt8[np.ndarray, "H W 3"],

@@ -11,6 +11,7 @@ from insid3.errors import Insid3Error
 
 COMMANDS = (
     "segment",
+    "video",
     "concept",
     "after",
     "match",
@@ -29,6 +30,8 @@ app = typer.Typer(
     insid3 concept --reference cat.jpg --mask cat_mask.png -o cat.insid3
 
     insid3 segment --concept cat.insid3 one.jpg two.jpg -o out/
+
+    insid3 video clip.mp4 --concept cat.insid3 --every 5 --memory 2 -o out/
 
     insid3 review out/
 

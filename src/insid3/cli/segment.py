@@ -1,8 +1,5 @@
 """insid3 segment."""
 
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,18 +21,36 @@ from insid3.cli.options import (
     make_concepts,
     with_model,
 )
+from insid3.cli.progress import work_through
 from insid3.errors import ConfigError
 
 if TYPE_CHECKING:
     from insid3.batch.options import Box
-    from insid3.batch.runner import Run
-    from insid3.batch.work import Result
 
 _MARKS, _OUTPUT, _RUN = "What is marked", "What is written", "The run"
 
 
-def _option(panel: str, *flags: str, help: str, **more: Any) -> Any:
+def option(panel: str, *flags: str, help: str, **more: Any) -> Any:
     return typer.Option(*flags, help=help, rich_help_panel=panel, **more)
+
+
+Overlaps = Annotated[
+    str, option(_MARKS, "--overlap", help="Whose pixels are that several concepts claim: best (one's) or all's.")
+]
+MinArea = Annotated[int, option(_MARKS, "--min-area", help="Drop parts of fewer pixels.", show_default=False)]
+FillHoles = Annotated[bool, option(_MARKS, "--fill-holes", help="Holes in a mask belong to it.")]
+Ignore = Annotated[
+    Path | None, option(_MARKS, "--ignore", help="Mask of what is never marked, or a folder of them by name.")
+]
+Roi = Annotated[
+    str | None, option(_MARKS, "--roi", help="x0,y0,x1,y1 in pixels: look at this part of the targets only.")
+]
+Instances = Annotated[bool, option(_MARKS, "--instances", help="List the connected parts, with box, area and score.")]
+Formats = Annotated[
+    str | None,
+    option(_OUTPUT, "--format", help="Write annotations too, to <output>/export: see insid3 convert --help."),
+]
+Overwrite = Annotated[bool, option(_RUN, "--overwrite", help="Replace another run's results in the output folder.")]
 
 
 @app.command(
@@ -68,43 +83,30 @@ def segment(
     name: Name = None,
     learn_from: Annotated[
         Path | None,
-        _option("The example", "--learn-from", help="Folder of corrected masks, named as results: further shots."),
+        option("The example", "--learn-from", help="Folder of corrected masks, named as results: further shots."),
     ] = None,
-    overlaps: Annotated[
-        str, _option(_MARKS, "--overlap", help="Whose pixels are that several concepts claim: best (one's) or all's.")
-    ] = "best",
-    min_area: Annotated[int, _option(_MARKS, "--min-area", help="Drop parts of fewer pixels.", show_default=False)] = 0,
-    fill_holes: Annotated[bool, _option(_MARKS, "--fill-holes", help="Holes in a mask belong to it.")] = False,
-    ignore: Annotated[
-        Path | None, _option(_MARKS, "--ignore", help="Mask of what is never marked, or a folder of them by name.")
-    ] = None,
-    roi: Annotated[
-        str | None, _option(_MARKS, "--roi", help="x0,y0,x1,y1 in pixels: look at this part of the targets only.")
-    ] = None,
-    instances: Annotated[
-        bool, _option(_MARKS, "--instances", help="List the connected parts, with box, area and score.")
-    ] = False,
+    overlaps: Overlaps = "best",
+    min_area: MinArea = 0,
+    fill_holes: FillHoles = False,
+    ignore: Ignore = None,
+    roi: Roi = None,
+    instances: Instances = False,
     overlay: Annotated[
-        bool, _option(_OUTPUT, "--overlay/--no-overlay", help="Write <stem>_overlay.jpg beside each mask.")
+        bool, option(_OUTPUT, "--overlay/--no-overlay", help="Write <stem>_overlay.jpg beside each mask.")
     ] = True,
-    heatmap: Annotated[bool, _option(_OUTPUT, "--heatmap", help="Write <stem>_heat.jpg.")] = False,
+    heatmap: Annotated[bool, option(_OUTPUT, "--heatmap", help="Write <stem>_heat.jpg.")] = False,
     scores: Annotated[
-        str | None, _option(_OUTPUT, "--scores", help="png or npy: write soft scores, for insid3 rethreshold.")
+        str | None, option(_OUTPUT, "--scores", help="png or npy: write soft scores, for insid3 rethreshold.")
     ] = None,
-    formats: Annotated[
-        str | None,
-        _option(_OUTPUT, "--format", help="Write annotations too, to <output>/export: see insid3 convert --help."),
-    ] = None,
-    batch: Annotated[int, _option(_RUN, "--batch", help="Targets that the encoder sees at once; for GPUs.")] = 1,
+    formats: Formats = None,
+    batch: Annotated[int, option(_RUN, "--batch", help="Targets that the encoder sees at once; for GPUs.")] = 1,
     shard: Annotated[
-        str | None, _option(_RUN, "--shard", help="I/N: do the I-th of N parts; run the others at the same time.")
+        str | None, option(_RUN, "--shard", help="I/N: do the I-th of N parts; run the others at the same time.")
     ] = None,
     config: runfile.Option = None,
-    overwrite: Annotated[
-        bool, _option(_RUN, "--overwrite", help="Replace another run's results in the output folder.")
-    ] = False,
+    overwrite: Overwrite = False,
     dry_run: Annotated[
-        bool, _option(_RUN, "--dry-run", help="List the targets and what would be written, then leave.")
+        bool, option(_RUN, "--dry-run", help="List the targets and what would be written, then leave.")
     ] = False,
 ) -> None:
     """Mark the concept of an example, or several concepts, in every target.
@@ -123,7 +125,7 @@ def segment(
         min_area=min_area,
         fill_holes=fill_holes,
         ignore=ignore,
-        roi=_box(roi),
+        roi=parse_box(roi),
         instances=instances,
         overlays=overlay,
         heat=heatmap,
@@ -133,7 +135,7 @@ def segment(
     part = Shard.parse(shard) if shard else None
     if part and (overwrite or formats):
         raise ConfigError("--shard goes neither with --overwrite nor with --format: convert when all parts are done")
-    chosen = _formats(formats)
+    chosen = parse_formats(formats)
     found = find_targets(targets, output)
     if dry_run:
         for target in part.of(found) if part else found:
@@ -158,100 +160,22 @@ def segment(
         overwrite=overwrite, shard=part, corrections=corrections, learned=learned,
     )  # fmt: skip
     runfile.write(output / "run.toml", context)
-    failed = _work(run, model, " and ".join(entry.name for entry in labels[:3]), overwrite)
-    for each in chosen:
-        from insid3.batch.convert import convert
-
-        for note in convert(output, each, output / "export" / each):
-            if not model.quiet:
-                typer.echo(f"{each}: {note}", err=True)
+    failed = work_through(run, model, " and ".join(entry.name for entry in labels[:3]), overwrite)
+    export(output, chosen, quiet=model.quiet)
     raise typer.Exit(1 if failed else 0)
 
 
-def _work(run: "Run", model: Model, what: str, overwrite: bool) -> int:
-    """Do it and show how far it is; how many failed."""
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+def export(output: Path, formats: list[str], *, quiet: bool) -> None:
+    """To <output>/export, and tell what a format could not keep."""
+    from insid3.batch.convert import convert
 
-    console = Console(stderr=True)
-    failed = empty = done = below = 0
-    least = run.model.config.min_score
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, disable=model.quiet) as progress, _stopping(run) as stopped:
-        total = len(run.todo) + run.done_before
-        bar = progress.add_task(f"marking {escape(what)}", total=total, completed=run.done_before, rate="")
-        try:
-            for result in run:
-                done += 1
-                failed += result.error is not None
-                empty += result.area == 0
-                low = _too_low(result, run.work.labels[0].name)
-                below += bool(low)
-                if result.error is not None:
-                    console.print(f"[red]failed[/red] {escape(result.error)}", highlight=False, soft_wrap=True)
-                elif low:
-                    line = f"below --min-score {least:g}: {result.target} ({', '.join(low)})"
-                    console.print(escape(line), highlight=False, soft_wrap=True)
-                elif model.verbose:
-                    facts = ([f"score {result.score:.2f}"] if result.area else []) + [result.reason]
-                    told = ", ".join(filter(None, facts))
-                    line = f"{result.target}: {told}, {result.seconds:.2f} s"
-                    console.print(escape(line), highlight=False, soft_wrap=True)
-                elapsed = progress.tasks[0].elapsed or 0
-                rate = (f"{done / elapsed:.2f}/s" if elapsed else "") + (f", {failed} failed" if failed else "")
-                progress.update(bar, advance=1, rate=rate)
-        except KeyboardInterrupt:
-            stopped.append(signal.SIGINT)
-        if stopped and done < len(run.todo):
-            progress.stop()
-            again = f"the same command {'without --overwrite ' if overwrite else ''}continues"
-            console.print(f"stopped after {done} of {len(run.todo)} targets; {again}")
-            raise typer.Exit(130)
-    if not model.quiet:
-        before = f", {run.done_before} done before" if run.done_before else ""
-        low_ones = f", {below} below --min-score {least:g}" if least else ""
-        text = f"{done - failed} marked ({empty} empty{low_ones}), {failed} failed{before}: {run.output}"
-        console.print(escape(text), highlight=False, soft_wrap=True)
-    return failed
+    for each in formats:
+        for note in convert(output, each, output / "export" / each):
+            if not quiet:
+                typer.echo(f"{each}: {note}", err=True)
 
 
-def _too_low(result: "Result", name: str) -> list[str]:
-    """Concepts that were found in a target, but with a score too low to count."""
-    entries = result.concepts or {name: {"score": result.score, "area": result.area}}
-    return [
-        f"{concept} {entry['score']:.2f}" for concept, entry in entries.items() if entry["score"] and not entry["area"]
-    ]
-
-
-@contextmanager
-def _stopping(run: "Run") -> Iterator[list[int]]:
-    """The first Ctrl-C lets the target in hand be finished, the second does not; gives a list of those that came."""
-    came: list[int] = []
-
-    def first(number: int, _: object) -> None:
-        came.append(number)
-        run.stop = True
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # what was before may ignore it, as background jobs do
-
-    try:
-        before = signal.signal(signal.SIGINT, first)
-    except ValueError:  # not the main thread: whoever runs it there sees to signals
-        yield came
-        return
-    try:
-        yield came
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def _box(text: str | None) -> "Box | None":
+def parse_box(text: str | None) -> "Box | None":
     if text is None:
         return None
     numbers = [part.strip() for part in text.split(",")]
@@ -261,7 +185,7 @@ def _box(text: str | None) -> "Box | None":
     return x0, y0, x1, y1
 
 
-def _formats(text: str | None) -> list[str]:
+def parse_formats(text: str | None) -> list[str]:
     if text is None:
         return []
     from insid3.batch.formats import FORMATS

@@ -1,0 +1,202 @@
+"""insid3 video, insid3 frames."""
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from insid3.cli import app, runfile
+from insid3.cli.options import (
+    Category,
+    CocoFile,
+    CocoImage,
+    ConceptFiles,
+    LabelOption,
+    Masks,
+    Model,
+    Name,
+    Negatives,
+    References,
+    check_writable,
+    make_concepts,
+    with_model,
+)
+from insid3.cli.progress import work_through
+from insid3.cli.segment import (
+    FillHoles,
+    Formats,
+    Ignore,
+    Instances,
+    MinArea,
+    Overlaps,
+    Overwrite,
+    Roi,
+    export,
+    option,
+    parse_box,
+    parse_formats,
+)
+from insid3.errors import ConfigError, ImageError, OutputError
+
+if TYPE_CHECKING:
+    from insid3.video.frames import Frames
+
+_WHICH, _MEMORY, _OUTPUT = "Which frames", "What was seen before", "What is written"
+Every = Annotated[int, option(_WHICH, "--every", help="Every n-th frame.")]
+Begin = Annotated[str | None, option(_WHICH, "--from", help="Seconds (4.8), minutes (1:04.8) or a frame (120f).")]
+End = Annotated[str | None, option(_WHICH, "--to", help="As --from; that frame is the last one.")]
+
+
+@app.command(
+    epilog="Exit status: 0 all done, 1 some frames failed, 2 wrong usage, 130 stopped. A second run continues the "
+    "first. Needs PyAV: the extra 'video'."
+)
+@with_model
+def video(
+    context: typer.Context,
+    source: Annotated[str, typer.Argument(help="A video file, a folder of frames, or a pattern.", show_default=False)],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder for masks, video and results.jsonl.", show_default=False)
+    ],
+    model: Model,
+    reference: References = None,
+    mask: Masks = None,
+    concept: ConceptFiles = None,
+    label: LabelOption = None,
+    from_coco: CocoFile = None,
+    image: CocoImage = None,
+    category: Category = None,
+    negative: Negatives = None,
+    name: Name = None,
+    every: Every = 1,
+    begin: Begin = None,
+    end: End = None,
+    fps: Annotated[float, option(_WHICH, "--fps", help="Frames per second of a folder of frames.")] = 25,
+    memory: Annotated[
+        int,
+        option(_MEMORY, "--memory", help="Confident earlier frames, at most, as further examples; 2 is a good number."),
+    ] = 0,
+    memory_score: Annotated[
+        float, option(_MEMORY, "--memory-score", help="Score, against the example, of frames that are remembered.")
+    ] = 0.6,
+    memory_gap: Annotated[
+        int, option(_MEMORY, "--memory-gap", help="Frames of the source between two that are remembered.")
+    ] = 12,
+    overlaps: Overlaps = "best",
+    min_area: MinArea = 0,
+    fill_holes: FillHoles = False,
+    ignore: Ignore = None,
+    roi: Roi = None,
+    instances: Instances = False,
+    film: Annotated[bool, option(_OUTPUT, "--film/--no-film", help="Write overlay.mp4.")] = True,
+    frames: Annotated[
+        bool, option(_OUTPUT, "--frames", help="Write the frames as frames/NUMBER.jpg, as annotation tools want them.")
+    ] = False,
+    formats: Formats = None,
+    config: runfile.Option = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Mark the concept of an example, or several, in every frame of a video.
+
+    Writes NUMBER.png for each frame, overlay.mp4, concepts.json, and a line per
+    frame in results.jsonl. With --format the frames are written too.
+
+        insid3 frames clip.mp4 --every 100 -o to_label/
+
+        insid3 video clip.mp4 --reference to_label/000000.png --mask mask.png -o out/ --memory 2
+    """
+    from insid3.batch.options import Options
+
+    options = Options(
+        overlap=overlaps,
+        min_area=min_area,
+        fill_holes=fill_holes,
+        ignore=ignore,
+        roi=parse_box(roi),
+        instances=instances,
+        overlays=False,
+    )
+    chosen = parse_formats(formats)
+    check_writable(output)
+
+    from insid3.batch.runner import Run
+    from insid3.labels import numbered
+    from insid3.video.film import film as write_film
+    from insid3.video.frames import in_order, overlays
+    from insid3.video.memory import Bank
+
+    bank = Bank(memory, memory_score, memory_gap) if memory else None
+    max_pixels = model.given("max_pixels")
+    found = _frames(source, output, every, begin, end, fps, max_pixels, kept=frames or bool(chosen))
+    loaded = model.load()
+    concepts = make_concepts(loaded, reference, mask, concept, label, from_coco, image, category, negative, name)
+    labels = numbered(concepts)
+    run = Run(
+        loaded, concepts, found.targets, output, options, overwrite=overwrite,
+        engine=partial(in_order, loaded, found, bank),
+        memory={"most": memory, "least": memory_score, "gap": memory_gap, "every": every, "from": begin},
+    )  # fmt: skip
+    runfile.write(output / "run.toml", context)
+    failed = work_through(run, model, " and ".join(entry.name for entry in labels[:3]), overwrite)
+    if film:
+        count = write_film(output / "overlay.mp4", overlays(found, run.work), found.rate / every)
+        if count and not model.quiet:
+            typer.echo(f"{output / 'overlay.mp4'}: {count} frames", err=True)
+    export(output, chosen, quiet=model.quiet)
+    raise typer.Exit(1 if failed else 0)
+
+
+@app.command("frames", epilog="Needs PyAV: the extra 'video'.")
+def write_frames(
+    source: Annotated[Path, typer.Argument(help="A video file.", show_default=False)],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for NUMBER.png.", show_default=False)],
+    every: Every = 1,
+    begin: Begin = None,
+    end: End = None,
+) -> None:
+    """Write frames of a video as pictures, to label one of them.
+
+    insid3 frames clip.mp4 --from 1:30 --every 100 -o to_label/
+    """
+    from PIL import Image
+
+    from insid3.storage import write_atomically, writing
+    from insid3.video.clip import Clip, chosen
+
+    check_writable(output)
+    clip, written = Clip(source), 0
+    for index, picture in clip.pictures(
+        [i for i in chosen(clip.expected, clip.rate, every, begin, end) if i < len(clip.moments)]
+    ):
+        if isinstance(picture, ImageError):
+            typer.echo(f"failed {picture}", err=True)
+            continue
+        image, written = Image.fromarray(picture), written + 1
+        writing(partial(write_atomically, output / f"{index:06d}.png", image.save))
+    typer.echo(f"{written} frames of {len(clip.moments)}, {float(clip.rate):.4g} per second: {output}", err=True)
+    raise typer.Exit(0 if written else 1)
+
+
+def _frames(
+    source: str, output: Path, every: int, begin: str | None, end: str | None, fps: float, max_pixels: int | None,
+    *, kept: bool,
+) -> "Frames":  # fmt: skip
+    from fractions import Fraction
+
+    from insid3.batch.sources import find_targets
+    from insid3.images import MAX_PIXELS
+    from insid3.video.clip import Clip, chosen
+    from insid3.video.frames import ClipFrames, PictureFrames
+
+    path = Path(source)
+    if path.is_file():
+        if path.resolve().parent == output.resolve():
+            raise OutputError(f"{source} lies in the output folder {output}: use another one")
+        clip = Clip(path)
+        indices = chosen(clip.expected, clip.rate, every, begin, end)
+        return ClipFrames(clip, indices, output / "frames" if kept else None)
+    if not 0 < fps < 1000:
+        raise ConfigError(f"--fps must lie between 0 and 1000, got {fps}")
+    targets, rate = find_targets([source], output), Fraction(fps).limit_denominator(1001)
+    return PictureFrames(targets, chosen(len(targets), rate, every, begin, end), rate, max_pixels or MAX_PIXELS)

@@ -1,0 +1,144 @@
+"""Reading videos: every frame once and in order, and what is left of damaged ones."""
+
+from fractions import Fraction
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from clips import moving, write_clip
+from insid3.errors import ConfigError, ImageError, MissingExtraError
+from insid3.video.clip import Clip, chosen, place_of, upright
+
+
+def read(clip: Clip, indices: list[int] | None = None) -> dict[int, np.ndarray | ImageError]:
+    return dict(clip.pictures(range(clip.expected) if indices is None else indices))
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "mov", "avi"])
+def test_every_frame_once_and_in_order(suffix: str, tmp_path: Path) -> None:
+    pictures = moving()
+    clip = Clip(write_clip(tmp_path / f"a.{suffix}", pictures))
+    assert (len(clip.moments), clip.expected, clip.rate, clip.is_cut_off) == (24, 24, 10, False)
+    assert [moment.time for moment in clip.moments] == pytest.approx([i / 10 for i in range(24)], abs=2e-3)
+    found = read(clip)
+    assert list(found) == list(range(24))
+    for picture, expected in zip(found.values(), pictures, strict=True):
+        assert isinstance(picture, np.ndarray)
+        assert np.abs(picture.astype(int) - expected).mean() < 4
+    some = read(clip, [3, 17])
+    assert list(some) == [3, 17]
+    np.testing.assert_array_equal(some[17], found[17])
+
+
+def test_frames_that_come_irregularly_keep_their_times(tmp_path: Path) -> None:
+    clip = Clip(write_clip(tmp_path / "a.mp4", moving(4), times=[0, 1, 7, 8]))
+    assert [moment.time for moment in clip.moments] == pytest.approx([0, 0.1, 0.7, 0.8])
+    assert list(read(clip, [0, 1, 2, 3])) == [0, 1, 2, 3]
+
+
+def test_real_clips_are_read_whole(pictures: dict[str, Path]) -> None:
+    folder = pictures["lion"].parent.parent / "videos"
+    for name, count, size in (("a.mp4", 209, (1080, 1920)), ("b.avi", 150, (270, 480)), ("b.mp4", 150, (270, 480))):
+        clip = Clip(folder / name)
+        found = read(clip, [0, count - 1])
+        assert len(clip.moments) == count
+        assert [np.asarray(picture).shape[:2] for picture in found.values()] == [size, size]
+
+
+def test_a_clip_that_was_cut_off_keeps_its_beginning(tmp_path: Path) -> None:
+    whole = write_clip(tmp_path / "a.mp4", moving(), movflags="faststart")
+    data = whole.read_bytes()
+    whole.write_bytes(data[: len(data) * 6 // 10])
+    clip = Clip(whole)
+    assert clip.is_cut_off
+    assert clip.expected == 24
+    found = read(clip, list(range(len(clip.moments))))
+    good = [index for index, picture in found.items() if isinstance(picture, np.ndarray)]
+    assert good == list(range(len(good)))
+    assert 12 <= len(good) <= 15
+
+
+def test_a_clip_without_its_index_says_so(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "a.mp4", moving())
+    path.write_bytes(path.read_bytes()[:-400])
+    with pytest.raises(ImageError, match=r"a\.mp4 cannot be read as a video .*cut off before its index; convert"):
+        Clip(path)
+
+
+def test_damage_in_the_middle_is_named_and_the_rest_read(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "a.mkv", moving())
+    data = bytearray(path.read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 60] = bytes(60)
+    path.write_bytes(data)
+    clip = Clip(path)
+    found = read(clip)
+    lost = {index: picture for index, picture in found.items() if isinstance(picture, ImageError)}
+    assert 1 <= len(lost) <= 2
+    assert 8 < min(lost) < 16
+    index, error = lost.popitem()
+    told = f"a.mkv: frame {index} ({index / 10:.2f} s) cannot be decoded, the file is damaged there"
+    assert str(error).endswith(told)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"", "cannot be read as a video"), (b"no video at all, but text" * 40, "cannot be read as a video")],
+)
+def test_what_is_no_video(content: bytes, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    path.write_bytes(content)
+    with pytest.raises(ImageError, match=message):
+        Clip(path)
+    with pytest.raises(ImageError, match=r"b\.mp4 cannot be read as a video \(No such file"):
+        Clip(tmp_path / "b.mp4")
+
+
+def test_sound_alone_is_no_video(tmp_path: Path, pictures: dict[str, Path]) -> None:
+    sound = next((pictures["lion"].parent.parent / "audio").glob("*.wav"))
+    with pytest.raises(ImageError, match="has no pictures"):
+        Clip(sound)
+
+
+@pytest.mark.parametrize(("rotation", "corner"), [(0, (0, 0)), (90, (1, 0)), (180, (1, 2)), (-90, (0, 1))])
+def test_pictures_of_a_phone_are_turned(rotation: int, corner: tuple[int, int]) -> None:
+    """Rotations are counter-clockwise: the top left pixel of two rows of three goes to the bottom left at 90."""
+    stored = np.zeros((2, 3, 3), np.uint8)
+    stored[0, 0] = 255
+    shown = upright(SimpleNamespace(to_ndarray=lambda format: stored, rotation=rotation))
+    assert shown.shape[:2] == ((3, 2) if rotation % 180 else (2, 3))
+    y, x = (int(values[0]) for values in np.nonzero(shown[..., 0]))
+    assert (y, x) == {0: (0, 0), 90: (2, 0), 180: (1, 2), -90: (0, 1)}[rotation]
+
+
+@pytest.mark.parametrize(
+    ("text", "index"), [("0", 0), ("2", 50), ("2.5", 62), ("1:02", 1550), ("0:00:01.", 25), ("17f", 17)]
+)
+def test_places(text: str, index: int) -> None:
+    assert place_of(text, Fraction(25)) == index
+
+
+@pytest.mark.parametrize("text", ["", "f", "-1", "1:", "1:2:3:4", "two", "1e3", ":5"])
+def test_places_that_are_none(text: str) -> None:
+    with pytest.raises(ConfigError, match="a place in a video is seconds"):
+        place_of(text, Fraction(25))
+
+
+def test_chosen_frames() -> None:
+    rate = Fraction(10)
+    assert chosen(10, rate) == list(range(10))
+    assert chosen(10, rate, 4) == [0, 4, 8]
+    assert chosen(10, rate, 2, "0.3", "7f") == [3, 5, 7]
+    assert chosen(10, rate, 1, "8f", "99") == [8, 9]
+    with pytest.raises(ConfigError, match=r"no frame lies from 2 to the end: there are 10, in"):
+        chosen(10, rate, 1, "2")
+    with pytest.raises(ConfigError, match="every must be 1 or more"):
+        chosen(10, rate, 0)
+
+
+def test_without_pyav_the_message_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "av", None)
+    with pytest.raises(MissingExtraError, match=r'pip install "insid3\[video\]"'):
+        Clip(tmp_path / "a.mp4")
