@@ -12,7 +12,7 @@ import insid3
 SOURCE = Path(insid3.__file__).parent
 # Lower layers never import higher ones.
 LAYERS = [
-    {"errors", "storage"},
+    {"errors", "storage", "on_ray"},
     {"config"},
     {"types", "blocks", "instances"},
     {"images", "geotiff", "points", "backbones", "frame"},

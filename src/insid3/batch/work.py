@@ -161,6 +161,14 @@ class Worker:
                 else:
                     yield self._attempted(one, next(encoded))
 
+    def of(self, targets: Sequence[Target]) -> Iterator[Result]:
+        """Of targets on disk; threads decode ahead."""
+        with ThreadPoolExecutor(_DECODERS) as threads:
+            try:
+                yield from self.results(_ahead(threads, self.load, targets, self.options.batch + _DECODERS + 1))
+            finally:
+                threads.shutdown(wait=True, cancel_futures=True)
+
     def load(self, target: Target) -> Loaded | Result:
         start = time.perf_counter()
         try:
@@ -284,13 +292,8 @@ class Worker:
 
 
 def local(model: INSID3, work: Work, targets: Sequence[Target]) -> Generator[Result, None, None]:
-    """In this process; threads decode ahead."""
-    worker = Worker(model, work)
-    with ThreadPoolExecutor(_DECODERS) as threads:
-        try:
-            yield from worker.results(_ahead(threads, worker.load, targets, work.options.batch + _DECODERS + 1))
-        finally:
-            threads.shutdown(wait=True, cancel_futures=True)
+    """An engine of a run, but for its first argument: this process."""
+    yield from Worker(model, work).of(targets)
 
 
 def _ahead(

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -15,9 +16,8 @@ from insid3.errors import ConfigError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from insid3.eval.episodes import EpisodeList
     from insid3.eval.predict import Predictor
-    from insid3.eval.run import Evaluation
+    from insid3.eval.run import Done
 
 _WHAT, _HOW = "What is evaluated", "How it is run"
 
@@ -163,6 +163,7 @@ def evaluate(
         return
 
     from insid3.eval.outputs import write_outputs
+    from insid3.eval.predictors import model_predictors
     from insid3.eval.report import check_installed
 
     check_installed()
@@ -173,9 +174,25 @@ def evaluate(
 
         predictors: dict[str, Predictor] = {".": FolderPredictor(predictions, score_at, max_pixels)}
     else:
-        predictors = _predictors(model, variants, protocol, score_at, keep_features, lists)
+        if {each["method"] for each in variants.values()} != {"insid3"} and any(each.has_points for each in lists):
+            raise ConfigError("the other methods make masks, spair has points: leave it out")
+        grid: dict[str, Any] = {
+            "variants": variants,
+            "paper": protocol == "paper",
+            "score_at": score_at,
+            "keep": keep_features * 2**20,
+        }
+        loaded = model.load(spreads=True)
+        predictors = model_predictors(lambda: loaded, **grid)
     with Evaluation(predictors, lists, output, readers, masks=masks, overwrite=overwrite) as evaluation:
-        _progress(evaluation, console, quiet=model.quiet, verbose=model.verbose)
+        elsewhere = None
+        if model.pool and predictions is None:
+            from insid3.batch.remote import made_with, same_encoder
+            from insid3.eval.remote import remote
+
+            load = partial(same_encoder, model.loader(), made_with(loaded.encoder))
+            elsewhere = partial(remote, partial(model_predictors, load, **grid), evaluation, model.pool)
+        _progress(evaluation.run(elsewhere), console, quiet=model.quiet, verbose=model.verbose)
         found = write_outputs(evaluation, limit)
     if not model.quiet:
         _tell(found, output)
@@ -264,35 +281,7 @@ def _flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def _predictors(
-    model: Model,
-    variants: dict[str, dict[str, Any]],
-    protocol: str,
-    score_at: Any,
-    keep: int,
-    lists: "list[EpisodeList]",
-) -> "dict[str, Predictor]":
-    from insid3.eval.keep import KeptEncoder
-    from insid3.eval.predict import ModelPredictor
-    from insid3.eval.published import paper_settings
-    from insid3.eval.sweep import applied
-    from insid3.pipeline import INSID3
-
-    if {changes["method"] for changes in variants.values()} != {"insid3"} and any(each.has_points for each in lists):
-        raise ConfigError("the other methods make masks, spair has points: leave it out")
-    loaded = model.load()
-    encoder = KeptEncoder(loaded.encoder, keep * 2**20)
-    predictors: dict[str, Predictor] = {}
-    for name, changes in variants.items():
-        config = applied(loaded.config, changes)
-        if protocol == "paper":
-            config = config.but(**paper_settings(config.size))
-        its = INSID3(encoder, config, applied(loaded.match_config, changes))
-        predictors[name] = ModelPredictor(its, changes["method"], score_at)
-    return predictors
-
-
-def _progress(evaluation: "Evaluation", console: "Console", *, quiet: bool, verbose: bool) -> None:
+def _progress(episodes: "Iterator[Done]", console: "Console", *, quiet: bool, verbose: bool) -> None:
     from rich.markup import escape
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -310,7 +299,7 @@ def _progress(evaluation: "Evaluation", console: "Console", *, quiet: bool, verb
         bars: dict[int, Any] = {}
         running: dict[int, Running] = {}
         try:
-            for each, outcomes in evaluation.run():
+            for each, outcomes in episodes:
                 if id(each) not in bars:
                     bars[id(each)] = progress.add_task(escape(each.name), total=len(each.episodes), running="")
                     running[id(each)] = Running(each)

@@ -5,6 +5,7 @@ import os
 import warnings
 from collections.abc import Callable
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +13,7 @@ import typer
 
 from insid3.config import Aggregation, Basis, Config, Fit, Refine, Solver, Upsample
 from insid3.errors import ConceptError, ConfigError
+from insid3.on_ray import Pool
 
 if TYPE_CHECKING:
     from insid3.concept import Concept
@@ -65,8 +67,15 @@ _MODEL = [
     _model_option("weights", Path | None, None, "Weights file (.pth, .safetensors) instead of the hub."),
     _model_option("device", str, "auto", "auto, cpu, cuda, cuda:1, mps."),
     _model_option("dtype", str, "auto", "auto (float32 on CPUs), float32, bfloat16, float16."),
-    _model_option("engine", str, "auto", "auto (openvino on CPUs where installed), torch, openvino."),
-    _model_option("threads", int | None, None, "CPU threads; all cores if not given."),
+    _model_option(
+        "engine",
+        str,
+        "auto",
+        "auto (openvino on CPUs where installed), torch, openvino; of segment and evaluate "
+        "also ray: several processes, or the cluster at RAY_ADDRESS (ray:torch, ray:openvino).",
+    ),
+    _model_option("threads", int | None, None, "CPU threads, of each worker; all cores if not given (of workers, 4)."),
+    _model_option("workers", int | None, None, "Processes of --engine ray; as many as there is room for if not given."),
     *(_setting(field.name) for field in fields(Config)),
     _model_option("quiet", bool, False, "Errors only.", "--quiet", "-q"),
     _model_option("verbose", bool, False, "One line for every target, and Python warnings.", "--verbose", "-v"),
@@ -83,16 +92,35 @@ class Model:
         self._threads = options.pop("threads")
         if self._threads is not None and self._threads < 1:
             raise ConfigError(f"--threads must be 1 or more, got {self._threads}")
+        self.pool: Pool | None = None
+        where, _, within = options["engine"].partition(":")
+        if where == "ray":
+            self.pool = Pool(options.pop("workers"), self._threads, options["device"])
+            options["engine"] = within or "auto"
+        elif options.pop("workers") is not None:
+            raise ConfigError("--workers goes with --engine ray")
         self._options = options
 
     def given(self, name: str) -> Any:
         """The value of an option; None where the user left it out."""
         return self._options[name]
 
-    def load(self) -> "INSID3":
-        from insid3.backbones import find
+    def loader(self) -> "Callable[[], INSID3]":
+        """What `load` does, for other processes."""
         from insid3.pipeline import INSID3
 
+        return partial(INSID3.from_pretrained, **self._options)
+
+    def load(self, *, spreads: bool = False) -> "INSID3":
+        """The model.
+
+        Args:
+            spreads: the command can give its work to other processes.
+        """
+        from insid3.backbones import find
+
+        if self.pool and not spreads:
+            raise ConfigError("--engine ray goes with segment and evaluate")
         found = find(self._options["backbone"])
         if found.defaults is not None:
             found.defaults.configs(
@@ -106,7 +134,7 @@ class Model:
             warnings.simplefilter("ignore")
         elif not self.verbose:
             warnings.formatwarning = lambda message, *_: f"insid3: {message}\n"
-        return INSID3.from_pretrained(**self._options)
+        return self.loader()()
 
 
 def with_model(command: Callable[..., None]) -> Callable[..., None]:

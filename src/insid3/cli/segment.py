@@ -1,5 +1,6 @@
 """insid3 segment."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -148,16 +149,21 @@ def segment(
     from insid3.batch.work import slugs
     from insid3.labels import numbered
 
-    loaded = model.load()
+    loaded = model.load(spreads=True)
     concepts = make_concepts(loaded, reference, mask, concept, label, from_coco, image, category, negative, name)
     labels = numbered(concepts)
     corrections, learned = {}, None
     if learn_from is not None:
         corrections = find_corrections(learn_from, found, slugs(labels), options)
         learned = learn(loaded, concepts, labels, found, corrections)
+    engine = None
+    if model.pool:
+        from insid3.batch.remote import remote
+
+        engine = partial(remote, model.loader(), loaded.encoder, model.pool)
     run = Run(
         loaded, concepts, found, output, options,
-        overwrite=overwrite, shard=part, corrections=corrections, learned=learned,
+        overwrite=overwrite, shard=part, corrections=corrections, learned=learned, engine=engine,
     )  # fmt: skip
     runfile.write(output / "run.toml", context)
     failed = work_through(run, model, " and ".join(entry.name for entry in labels[:3]), overwrite)

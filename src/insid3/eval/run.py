@@ -2,8 +2,8 @@
 
 import json
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -93,9 +93,6 @@ class Record:
         writing(partial(append_line, self._lines_file, asdict(outcome)))
         self.outcomes[outcome.id] = outcome
 
-    def mask_file(self, episode_id: str) -> Path:
-        return self.folder / "masks" / f"{episode_id}.png"
-
     def _remove(self, *names: str) -> None:
         for name in names:
             writing((self.folder / name).unlink if (self.folder / name).exists() else lambda: None)
@@ -141,6 +138,19 @@ class Running:
         if self._points:
             return f"PCK {np.mean(self._points):.1f}"
         return f"mIoU {self._tally.miou_seen:.1f}"
+
+
+Done = tuple[EpisodeList, list[Outcome]]
+Elsewhere = Callable[[list[dict[str, Any]]], Iterator[dict[str, Any]]]
+
+
+@dataclass(frozen=True)
+class _Todo:
+    """An episode of a list, and which records lack it, with the state of the files from which each is made."""
+
+    list: EpisodeList
+    index: int
+    files: dict[str, str]
 
 
 class Evaluation:
@@ -198,61 +208,52 @@ class Evaluation:
     def close(self) -> None:
         self._lock.release()
 
-    def run(self) -> Iterator[tuple[EpisodeList, list[Outcome]]]:
-        """Every episode in order, with each predictor's outcome once it is on disk; at once where it was there.
+    def run(
+        self, elsewhere: Callable[[list[dict[str, Any]]], Iterator[dict[str, Any]]] | None = None
+    ) -> Iterator[Done]:
+        """Every episode with each predictor's outcome once it is on disk; at once where it was there.
+
+        Args:
+            elsewhere: does the episodes in the place of this process (`eval.remote`), in an order of its own.
 
         Raises:
             OutputError: the folder cannot be written to; what is done is kept.
         """
-        for each in self.lists:
+        left: dict[tuple[int, int], _Todo] = {}
+        for number, each in enumerate(self.lists):
             reader = self.readers(each.root)
-            for episode, fingerprint in zip(each.episodes, each.fingerprints, strict=True):
-                material, its = Material(episode, reader), [reader.root / file for file in files_of(episode)]
-                for record in self.records.values():
-                    files = _state([*its, *record.predictor.files(episode)])
-                    if not record.has(episode, fingerprint, files):
-                        found = self._one(material, record)
-                        own = Outcome(episode.id, fingerprint, each.set, each.fold, episode.cls, files=files)
-                        record.add(replace(own, **found))
-                yield each, [record.outcomes[episode.id] for record in self.records.values()]
+            for i, episode in enumerate(each.episodes):
+                todo = _Todo(each, i, self._missing(each, i, reader.root))
+                if elsewhere and todo.files:
+                    left[number, i] = todo
+                    continue
+                material = Material(episode, reader)
+                found = {n: attempt(material, self.records[n].predictor, self.masks_of(n)) for n in todo.files}
+                yield self._done(todo, found)
+        if elsewhere and left:
+            items = [{"list": n, "episode": i, "missing": list(todo.files)} for (n, i), todo in left.items()]
+            for item in elsewhere(items):
+                yield self._done(left[item["list"], item["episode"]], item["found"])
 
-    def _one(self, material: Material, record: Record) -> dict[str, Any]:
-        start, episode = time.perf_counter(), material.episode
-        try:
-            if isinstance(episode, Pair):
-                found = self._points(material, episode, record)
-            else:
-                found = self._mask(material, record)
-        except (ImageError, DataError, ConceptError, ConfigError) as error:  # the last one: points that are no numbers
-            found = {"error": str(error)}
-        return {**found, "seconds": round(time.perf_counter() - start, 3)}
+    def _missing(self, each: EpisodeList, index: int, root: Path) -> dict[str, str]:
+        """Of the records without the episode: the state of the files from which it is made."""
+        episode, fingerprint = each.episodes[index], each.fingerprints[index]
+        its = [root / file for file in files_of(episode)]
+        states = {name: _state([*its, *record.predictor.files(episode)]) for name, record in self.records.items()}
+        return {n: state for n, state in states.items() if not self.records[n].has(episode, fingerprint, state)}
 
-    def _mask(self, material: Material, record: Record) -> dict[str, Any]:
-        mask, score, reason = record.predictor.segment(material)
-        truth, ignore = nearest(material.truth, mask.shape), material.ignore
-        ignore = None if ignore is None else nearest(ignore, mask.shape)
-        pixels = counts(mask, truth, ignore)
-        if self.masks:
-            writing(lambda: write_mask(record.mask_file(material.episode.id), mask))
-        return {
-            "intersection": pixels.intersection,
-            "union": pixels.union,
-            "boundary": boundary_counts(mask, truth, ignore),
-            "iou": 100 * pixels.intersection[1] / max(pixels.union[1], 1),
-            "score": score,
-            "reason": reason,
-        }
+    def _done(self, todo: _Todo, found: dict[str, dict[str, Any]]) -> Done:
+        each, episode = todo.list, todo.list.episodes[todo.index]
+        for name, values in found.items():
+            own = Outcome(
+                episode.id, each.fingerprints[todo.index], each.set, each.fold, episode.cls, files=todo.files[name]
+            )
+            self.records[name].add(Outcome.of({**asdict(own), **values}))
+        return each, [record.outcomes[episode.id] for record in self.records.values()]
 
-    def _points(self, material: Material, pair: Pair, record: Record) -> dict[str, Any]:
-        if not pair.source_points:
-            raise DataError(f"{pair.id} has no points in common")
-        found = record.predictor.match(material)
-        right = correct(found, np.array(pair.target_points, np.float32), pair.threshold)
-        return {
-            "found": [[round(float(x), 2), round(float(y), 2)] for x, y in found],
-            "correct": tuple(int(count) for count in right.sum(0)),
-            "iou": float(100 * right[:, 1].mean()),
-        }
+    def masks_of(self, name: str) -> Path | None:
+        """Where a record's masks go, None: nowhere."""
+        return self.output / name / "masks" if self.masks else None
 
     @staticmethod
     def _check_lists(file: Path) -> None:
@@ -261,6 +262,52 @@ class Evaluation:
                 episode_lists.load(file)
         except DataError as error:
             raise OutputError(f"{file} is not from insid3 evaluate: use another output folder") from error
+
+
+def attempt(material: Material, predictor: Predictor, masks: Path | None) -> dict[str, Any]:
+    """What came out of an episode, as `Outcome` has it.
+
+    Args:
+        masks: folder for the mask that was found.
+    """
+    start, episode = time.perf_counter(), material.episode
+    try:
+        if isinstance(episode, Pair):
+            found = _points(material, episode, predictor)
+        else:
+            found = _mask(material, predictor, masks)
+    except (ImageError, DataError, ConceptError, ConfigError) as error:  # the last one: points that are no numbers
+        found = {"error": str(error)}
+    return {**found, "seconds": round(time.perf_counter() - start, 3)}
+
+
+def _mask(material: Material, predictor: Predictor, masks: Path | None) -> dict[str, Any]:
+    mask, score, reason = predictor.segment(material)
+    truth, ignore = nearest(material.truth, mask.shape), material.ignore
+    ignore = None if ignore is None else nearest(ignore, mask.shape)
+    pixels = counts(mask, truth, ignore)
+    if masks is not None:
+        writing(lambda: write_mask(masks / f"{material.episode.id}.png", mask))
+    return {
+        "intersection": pixels.intersection,
+        "union": pixels.union,
+        "boundary": boundary_counts(mask, truth, ignore),
+        "iou": 100 * pixels.intersection[1] / max(pixels.union[1], 1),
+        "score": score,
+        "reason": reason,
+    }
+
+
+def _points(material: Material, pair: Pair, predictor: Predictor) -> dict[str, Any]:
+    if not pair.source_points:
+        raise DataError(f"{pair.id} has no points in common")
+    found = predictor.match(material)
+    right = correct(found, np.array(pair.target_points, np.float32), pair.threshold)
+    return {
+        "found": [[round(float(x), 2), round(float(y), 2)] for x, y in found],
+        "correct": tuple(int(count) for count in right.sum(0)),
+        "iou": float(100 * right[:, 1].mean()),
+    }
 
 
 def check_files(lists: Sequence[EpisodeList], readers: Readers, predictors: Sequence[Predictor] = ()) -> None:

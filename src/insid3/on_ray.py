@@ -1,0 +1,153 @@
+"""Work for processes on this machine or on a cluster, by Ray Data."""
+
+import json
+import logging
+import os
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from insid3.errors import ConfigError, Insid3Error, MissingExtraError, OutputError
+
+Item = dict[str, Any]  #: what JSON can hold
+Job = Callable[[list[Item]], list[Item]]
+
+_PER_TASK = 8  # items; what is lost with a worker, and done again by another
+_TASKS = 50_000  # at most, which Ray's own bookkeeping bears
+_STORE = 512 * 2**20  # bytes of the object store of a cluster of our own
+
+
+@dataclass(frozen=True)
+class Pool:
+    """How many processes, and what each has.
+
+    Attributes:
+        workers: as many as there are GPUs, or room for `threads`, if not given.
+        threads: CPU threads of each; as many as there are cores, at most 4, if not given.
+        device: as `INSID3.from_pretrained`; workers get a GPU each unless it is the CPU or there is none.
+    """
+
+    workers: int | None = None
+    threads: int | None = None
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        for name in ("workers", "threads"):
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise ConfigError(f"{name} must be 1 or more, got {value}")
+
+
+def spread(make: Callable[[], Job], items: Sequence[Item], pool: Pool) -> Generator[Item, None, None]:
+    """What jobs make of items, as it comes; the items of a worker that dies go to another.
+
+    Uses the cluster at RAY_ADDRESS, or the one that this process is connected to; else it starts one on this machine
+    and stops it in the end.
+
+    Args:
+        make: called once in each worker; it, and all that it holds, goes through the object store once per machine. Its
+            job is called with a few items and gives as many results.
+
+    Raises:
+        MissingExtraError: Ray is not installed.
+        OutputError: what a job raised, if it is an error of this package.
+        ConfigError: no cluster at that address, or one without room for a single worker.
+    """
+    if not items:
+        return
+    ray = _ray()
+    threads = pool.threads or min(4, os.cpu_count() or 1)
+    own = not ray.is_initialized()
+    if own:
+        _connect(ray, (pool.workers or max(1, (os.cpu_count() or 1) // threads)) * threads)
+    try:
+        resources = ray.cluster_resources()
+        gpus = 0 if pool.device in ("cpu", "mps") else int(resources.get("GPU", 0))
+        room = gpus or int(resources.get("CPU", 0)) // threads
+        if not room:
+            cpus = resources.get("CPU", 0)
+            raise ConfigError(f"the cluster has {cpus:g} CPUs, a worker needs {threads}: use fewer (--threads)")
+        yield from _run(ray, ray.put(make), items, min(pool.workers or room, room), threads, int(gpus > 0))
+    except ray.exceptions.RayError as error:
+        told = str(error).strip().splitlines()[-1:] or [repr(error)]
+        raise OutputError(
+            f"Ray stopped the work ({told[0]:.300}): what is done is kept, the same command continues"
+        ) from error
+    finally:
+        if own:
+            ray.shutdown()
+
+
+def _run(
+    ray: Any, make: Any, items: Sequence[Item], workers: int, threads: int, gpus: int
+) -> Generator[Item, None, None]:
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    each = max(_PER_TASK, -(-len(items) // _TASKS))
+    if len(items) < each * workers * 2:  # a few items: so that every worker gets some
+        each = max(1, len(items) // (workers * 2))
+    tasks = -(-len(items) // each)
+    rows = ray.data.from_items([{"item": json.dumps(item)} for item in items], override_num_blocks=tasks)
+    results = rows.map_batches(
+        _Worker,
+        fn_constructor_kwargs={"make": [make], "folder": os.getcwd(), "threads": threads},
+        batch_size=None,
+        compute=ray.data.ActorPoolStrategy(size=workers),
+        num_cpus=threads,
+        num_gpus=gpus,
+    )
+    for row in results.iter_rows():
+        result: Item = json.loads(row["result"])
+        if problem := result.get("problem"):
+            raise OutputError(f"a worker stopped: {problem}")
+        yield result
+
+
+class _Worker:
+    """One process: makes its job once, and does it for every task that it is given."""
+
+    def __init__(self, make: list[Any], folder: str, threads: int) -> None:
+        import ray
+        import torch
+
+        torch.set_num_threads(threads)
+        self.problem: str | None = None
+        try:
+            os.chdir(folder)  # where relative paths begin
+            self.job: Job = ray.get(make[0])()
+        except (Insid3Error, OSError) as error:  # raised here, Ray would start the worker again and again
+            self.problem = str(error)
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        if self.problem is None:
+            try:
+                return {"result": [json.dumps(result) for result in self.job([json.loads(i) for i in batch["item"]])]}
+            except Insid3Error as error:
+                self.problem = str(error)
+        return {"result": [json.dumps({"problem": self.problem})]}
+
+
+def _connect(ray: Any, cpus: int) -> None:
+    address = os.environ.get("RAY_ADDRESS")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what it says there is for its developers
+    quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+    for name in ("ray", "ray.data"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    try:
+        if address:
+            ray.init(address, **quiet)
+        else:
+            ray.init("local", num_cpus=cpus, object_store_memory=_STORE, include_dashboard=False, **quiet)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        told = f"no cluster answers at RAY_ADDRESS={address}" if address else "Ray cannot start"
+        raise ConfigError(f"{told} ({error!s:.200})") from error
+
+
+def _ray() -> Any:
+    try:
+        import ray
+        import ray.data
+    except ImportError as error:
+        raise MissingExtraError("--engine ray", "ray") from error
+    return ray
