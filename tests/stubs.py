@@ -1,5 +1,6 @@
 """An encoder that needs no weights: a patch's token says which colour it has."""
 
+import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -31,6 +32,26 @@ class ColourEncoder:
 
 def colour_model(**config: object) -> INSID3:
     return INSID3(ColourEncoder(), Config(size=32, rank=2, tau=0.9).but(**config))
+
+
+class SlowEncoder(ColourEncoder):
+    """Takes its time, so that there is some to be killed in."""
+
+    def __call__(self, images: Tensor, layers: Sequence[int] = (-1,), *, float32: bool = False) -> tuple[Tensor, ...]:
+        time.sleep(0.1)
+        return super().__call__(images, layers, float32=float32)
+
+
+def slow_model() -> INSID3:
+    return INSID3(SlowEncoder(), colour_model().config)
+
+
+class OtherEncoder(ColourEncoder):
+    weights_hash = "f" * 16
+
+
+def other_model() -> INSID3:
+    return INSID3(OtherEncoder(), colour_model().config)
 
 
 def scene(*boxes: tuple[int, int, int, int], size: tuple[int, int] = (64, 64), colour: int = 0) -> np.ndarray:

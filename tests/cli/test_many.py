@@ -371,3 +371,11 @@ def test_a_video_that_was_cut_off_is_marked_as_far_as_it_goes(two: Invoke) -> No
     broken = two("video", "clip.mp4", "--concept", "red.insid3", "-o", "out")
     assert "clip.mp4 cannot be read as a video" in str(broken.exception)
     assert "clip.mp4 cannot be read as a video" in str(two("frames", "clip.mp4", "-o", "label").exception)
+
+
+def test_processes_are_asked_for_where_they_are_of_use(two: Invoke) -> None:
+    one = ("segment", "--concept", "red.insid3", "photos", "-o", "out")
+    assert "--workers goes with --engine ray" in str(two(*one, "--workers", 2).exception)
+    assert "workers must be 1 or more, got 0" in str(two(*one, "--engine", "ray", "--workers", 0).exception)
+    result = two("concept", *EXAMPLE, "-o", "x.insid3", "--engine", "ray")
+    assert "--engine ray goes with segment and evaluate" in str(result.exception)

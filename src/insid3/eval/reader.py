@@ -102,6 +102,10 @@ class Readers:
         self._data_root, self._max_pixels = data_root, max_pixels
         self._kept: dict[str | None, Reader] = {}
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Other processes read for themselves."""
+        return Readers, (self._data_root, self._max_pixels)
+
     def __call__(self, root: str | None, what: str = "this") -> Reader:
         """For an `EpisodeList.root`; DataError: there is no data root."""
         if root is None and self._data_root is None:

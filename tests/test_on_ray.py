@@ -1,0 +1,201 @@
+"""Runs on Ray, on a real local cluster of two workers: the same files as without, whatever dies."""
+
+import json
+import logging
+import os
+import signal
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from insid3 import INSID3, Concept, ConfigError
+from insid3.batch.options import Options
+from insid3.batch.remote import made_with, remote, same_encoder
+from insid3.batch.runner import Run
+from insid3.batch.sources import find_targets
+from insid3.batch.work import Result
+from insid3.errors import MissingExtraError, OutputError
+from insid3.eval.datasets import draw
+from insid3.eval.predict import ModelPredictor
+from insid3.eval.predictors import model_predictors
+from insid3.eval.reader import Readers
+from insid3.eval.remote import remote as episodes_elsewhere
+from insid3.eval.run import Evaluation
+from insid3.on_ray import Pool, spread
+from stubs import box_mask, colour_model, other_model, scene, slow_model
+
+TWO = Pool(workers=2, threads=1, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    """Of two CPUs; its processes find the stubs."""
+    ray = pytest.importorskip("ray")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(Path(__file__).parent))
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.delenv("RAY_ADDRESS", raising=False)
+        ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+        yield
+        ray.shutdown()
+
+
+@pytest.fixture
+def model() -> INSID3:
+    return colour_model()
+
+
+@pytest.fixture
+def concepts(model: INSID3) -> list[Concept]:
+    box = (16, 16, 48, 48)
+    return [model.concept(scene(box, colour=i), box_mask(*box), name=name) for i, name in enumerate(("red", "green"))]
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for i in range(24):
+        Image.fromarray(scene((8, i, 40, i + 30), colour=i % 2)).save(folder / f"{i:02}.png")
+    (folder / "05.png").write_bytes(b"broken")
+    return folder
+
+
+def start(model: INSID3, concepts: list[Concept], photos: Path, out: Path, load: Any = None, **more: Any) -> Run:
+    engine = partial(remote, load, model.encoder, TWO) if load else None
+    return Run(model, concepts, find_targets([photos], out), out, Options(instances=True), engine=engine, **more)
+
+
+def files(out: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in out.iterdir() if path.suffix in (".png", ".jpg")}
+
+
+def told(results: list[Result]) -> list[dict[str, Any]]:
+    return sorted(({**result.line(), "seconds": 0} for result in results), key=lambda line: line["target"])
+
+
+def test_no_cluster_at_the_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "no address")
+    with pytest.raises(ConfigError, match="no cluster answers at RAY_ADDRESS=no address"):
+        list(spread(_broken, [{}], TWO))  # type: ignore[arg-type]
+
+
+@pytest.mark.usefixtures("cluster")
+def test_the_same_files_and_lines_and_either_engine_continues(
+    model: INSID3, concepts: list[Concept], photos: Path, tmp_path: Path
+) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    expected = list(start(model, concepts, photos, here))
+    first = start(model, concepts, photos, there, colour_model)
+    begun = []
+    for result in first:
+        begun.append(result)
+        first.stop = len(begun) == 5
+    assert len(begun) == 5
+    rest = list(start(model, concepts, photos, there, colour_model))
+    failed = [result for result in (*begun, *rest) if result.error]
+    assert len(begun) + len(rest) in (24, 25)  # the broken one is tried again
+    assert {result.target for result in failed} == {str(photos / "05.png")}
+    assert files(there) == files(here)
+    lines = [json.loads(line) for line in (there / "results.jsonl").read_text().splitlines()]
+    last = {line["target"]: {**line, "seconds": 0} for line in lines}
+    assert [last[name] for name in sorted(last)] == told(expected)
+    again = start(model, concepts, photos, there)
+    assert [target.name for target in again.todo] == ["05"]
+    again.close()
+
+
+@pytest.mark.usefixtures("cluster")
+def test_a_worker_that_is_killed_loses_nothing(
+    model: INSID3, concepts: list[Concept], photos: Path, tmp_path: Path
+) -> None:
+    (photos / "05.png").unlink()
+    expected = list(start(model, concepts, photos, tmp_path / "here"))
+    running = iter(start(model, concepts, photos, tmp_path / "there", slow_model))
+    found = [next(running)]
+    workers = _workers()
+    assert len(workers) == 2
+    os.kill(workers[0], signal.SIGKILL)
+    found += running
+    assert workers[0] not in _workers()
+    assert told(found) == told(expected)  # every target, and none twice
+    assert files(tmp_path / "there") == files(tmp_path / "here")
+    assert not [
+        path for path in (tmp_path / "there").iterdir() if path.name.startswith(".") and "lock" not in path.name
+    ]
+
+
+def _workers() -> list[int]:
+    """Processes that Ray calls by what they do."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if (folder / "cmdline").read_bytes().startswith(b"ray::MapWorker"):
+                found.append(int(folder.name))
+        except OSError:
+            continue
+    return found
+
+
+@pytest.mark.usefixtures("cluster")
+def test_another_machine_with_other_weights_is_refused(
+    model: INSID3, concepts: list[Concept], photos: Path, tmp_path: Path
+) -> None:
+    run = start(model, concepts, photos, tmp_path / "out", other_model)
+    message = r"a worker stopped: it has weights_hash f{16}, not 0{16}: install the same packages everywhere"
+    with pytest.raises(OutputError, match=message):
+        list(run)
+    assert start(model, concepts, photos, tmp_path / "out").done_before == 0
+
+
+@pytest.mark.usefixtures("cluster")
+def test_workers_that_cannot_be_made_stop_the_run(
+    model: INSID3, concepts: list[Concept], photos: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(OutputError, match=r"Ray stopped the work \(.*the same command continues"):
+        list(start(model, concepts, photos, tmp_path / "out", _broken))
+
+
+def _broken() -> INSID3:  # the workers do not find this module
+    raise AssertionError
+
+
+@pytest.mark.usefixtures("cluster")
+def test_more_than_the_cluster_has(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"the cluster has 2 CPUs, a worker needs 9: use fewer \(--threads\)"):
+        list(spread(_broken, [{}], Pool(threads=9, device="cpu")))  # type: ignore[arg-type]
+    assert list(spread(_broken, [], TWO)) == []  # type: ignore[arg-type]  # nothing to do, nothing started
+
+
+@pytest.mark.usefixtures("cluster")
+def test_an_evaluation_has_the_same_outcomes(own: Path, tmp_path: Path) -> None:
+    model, lists = colour_model(), draw([f"episodes:{own}"], Readers(None))
+    outcomes = []
+    for name in ("here", "there"):
+        with Evaluation({".": ModelPredictor(model)}, lists, tmp_path / name) as evaluation:
+            load = partial(same_encoder, colour_model, made_with(model.encoder))
+            make = partial(
+                model_predictors, load, {".": {"method": "insid3"}}, paper=False, score_at="model", keep=10**6
+            )
+            elsewhere = partial(episodes_elsewhere, make, evaluation, TWO) if name == "there" else None
+            assert len(list(evaluation.run(elsewhere))) == sum(len(each.episodes) for each in lists)
+            assert len(list(evaluation.run(elsewhere))) == sum(len(each.episodes) for each in lists)  # all there
+            outcomes.append({id: {**vars(o), "seconds": 0} for id, o in evaluation.records["."].outcomes.items()})
+    assert outcomes[0] == outcomes[1]
+    assert files(tmp_path / "here" / "masks") == files(tmp_path / "there" / "masks")
+
+
+def test_without_ray_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "ray", None)
+    with pytest.raises(MissingExtraError, match=r'pip install "insid3\[ray\]"'):
+        list(spread(_broken, [{}], TWO))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("wrong", [{"workers": 0}, {"threads": 0}])
+def test_pools_that_cannot_be(wrong: dict[str, int]) -> None:
+    with pytest.raises(ConfigError, match="must be 1 or more"):
+        Pool(**wrong)  # type: ignore[arg-type]
