@@ -82,7 +82,11 @@ class OpenVinoEncoder(TorchEncoder):
 
     def _load(self, indices: tuple[int, ...], dtype: torch.dtype) -> Any:
         """The compiled blocks: from the cache folder if whole, else compiled and kept there."""
-        properties = {"INFERENCE_PRECISION_HINT": _PRECISION[dtype], "INFERENCE_NUM_THREADS": torch.get_num_threads()}
+        properties = {
+            "INFERENCE_PRECISION_HINT": _PRECISION[dtype],
+            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+            "ENABLE_CPU_PINNING": False,  # every process of several would be pinned to the same first cores
+        }
         path = self._cached_file(indices, dtype)
         if (kept := _read(path)) is not None:
             with suppress(RuntimeError):  # written by a build of OpenVINO that differs in more than its version

@@ -1,0 +1,122 @@
+"""What several processes give, and what Ray itself takes: pictures a second of a folder run, and whose CPU time it was.
+
+    python benchmarks/scale.py [--pictures 160] [--ways local:1 ray:1 ray:2 local:2]
+
+A way is an engine and its number of workers, a thread each; "local:2" is one process with two threads. Each way has
+a process of its own, one after the other. The rate is taken from the first finished task to the last target, so that
+starting (told apart) does not count. CPU seconds are the kernel's, of all processes that work during that time.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+TICKS = os.sysconf("SC_CLK_TCK")
+KINDS = {"ray::MapWorker": "workers", "ray::": "other workers of Ray", "raylet": "raylet", "gcs_server": "gcs"}
+
+
+def demo_pictures() -> list[Path]:
+    """Those that gradio's wheel ships."""
+    spec = find_spec("gradio")
+    assert spec is not None
+    assert spec.submodule_search_locations
+    folder = Path(spec.submodule_search_locations[0])
+    return [*sorted((folder / "media_assets/images").glob("*.jpg")), folder / "test_data/cheetah2.jpg"]
+
+
+def cpu_seconds() -> Counter[str]:
+    """Of this process, and of those that Ray started, by what they do."""
+    found: Counter[str] = Counter()
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (folder / "cmdline").read_bytes().decode(errors="replace")
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        seconds = (int(fields[11]) + int(fields[12])) / TICKS
+        if int(folder.name) == os.getpid():
+            found["this process"] += seconds  # type: ignore[assignment]
+        elif "ray" in command:
+            kind = next((kind for sign, kind in KINDS.items() if sign in command.split("\0")[0]), "agents, monitors")
+            found[kind] += seconds  # type: ignore[assignment]
+    return found
+
+
+def one(engine: str, workers: int, count: int) -> None:
+    import torch
+
+    from insid3 import INSID3
+    from insid3.annotations import from_labelme
+    from insid3.batch.options import Options
+    from insid3.batch.remote import remote
+    from insid3.batch.runner import Run
+    from insid3.batch.sources import find_targets
+    from insid3.on_ray import Pool
+
+    pictures = demo_pictures()
+    threads = workers if engine == "local" else 1
+    torch.set_num_threads(threads)
+    load = partial(INSID3.from_pretrained, device="cpu")
+    model = load()
+    example = next(picture for picture in pictures if picture.stem == "cheetah1")
+    concept = model.concept(*from_labelme(ROOT / "examples/cheetah1.json", picture=example))
+    with tempfile.TemporaryDirectory() as folder:
+        for i in range(count):
+            picture = pictures[i % len(pictures)]
+            Path(folder, f"{i:05}.jpg").symlink_to(picture)
+        targets, out = find_targets([folder], Path(folder, "out")), Path(folder, "out")
+        pool = partial(remote, load, model.encoder, Pool(workers, 1, "cpu")) if engine == "ray" else None
+        begin, arrived = time.perf_counter(), list[float]()
+        used: Counter[str] = Counter()
+        run = Run(model, concept, targets, out, Options(overlays=False), engine=pool)
+        for result in run:
+            assert result.error is None
+            if not arrived:
+                used.subtract(cpu_seconds())
+            arrived.append(time.perf_counter() - begin)
+            if len(arrived) == count:
+                used.update(cpu_seconds())
+    first = sum(moment - arrived[0] < 0.1 for moment in arrived)  # a task's results come together
+    rate = (count - first) / (arrived[-1] - arrived[0])
+    used = Counter({kind: round(seconds, 1) for kind, seconds in used.items() if seconds > 0.05})
+    print(json.dumps({"first": arrived[0], "rate": rate, "seconds": arrived[-1] - arrived[0], "cpu": used}))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pictures", type=int, default=160)
+    parser.add_argument("--ways", nargs="+", default=["local:1", "ray:1", "ray:2", "local:2"])
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.one:
+        engine, _, workers = arguments.one.partition(":")
+        one(engine, int(workers), arguments.pictures)
+        return
+    base = None
+    print(
+        "| way | first result, s | pictures/s | against the first | CPU seconds while working |\n|---|---|---|---|---|"
+    )
+    for way in arguments.ways:
+        command = [sys.executable, __file__, "--one", way, "--pictures", str(arguments.pictures)]
+        said = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+        found = json.loads(said.splitlines()[-1])
+        base = base or found["rate"]
+        cpu = ", ".join(f"{kind} {seconds:g}" for kind, seconds in found["cpu"].items())
+        print(
+            f"| {way} | {found['first']:.1f} | {found['rate']:.2f} | {found['rate'] / base:.2f} | "
+            f"{cpu} in {found['seconds']:.0f} s |",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
