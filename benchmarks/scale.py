@@ -3,8 +3,9 @@
     python benchmarks/scale.py [--pictures 160] [--ways local:1 ray:1 ray:2 local:2]
 
 A way is an engine and its number of workers, a thread each; "local:2" is one process with two threads. Each way has
-a process of its own, one after the other. The rate is taken from the first finished task to the last target, so that
-starting (told apart) does not count. CPU seconds are the kernel's, of all processes that work during that time.
+a process of its own, one after the other. The rate is taken between the first finished task and four fifths of
+the targets, so that neither starting (told apart) nor ending counts. CPU seconds are the kernel's, of all that
+work during that time.
 """
 
 import argparse
@@ -75,6 +76,7 @@ def one(engine: str, workers: int, count: int) -> None:
             Path(folder, f"{i:05}.jpg").symlink_to(picture)
         targets, out = find_targets([folder], Path(folder, "out")), Path(folder, "out")
         pool = partial(remote, load, model.encoder, Pool(workers, 1, "cpu")) if engine == "ray" else None
+        most = count * 4 // 5
         begin, arrived = time.perf_counter(), list[float]()
         used: Counter[str] = Counter()
         run = Run(model, concept, targets, out, Options(overlays=False), engine=pool)
@@ -83,10 +85,11 @@ def one(engine: str, workers: int, count: int) -> None:
             if not arrived:
                 used.subtract(cpu_seconds())
             arrived.append(time.perf_counter() - begin)
-            if len(arrived) == count:
+            if len(arrived) == most:
                 used.update(cpu_seconds())
+    arrived = arrived[:most]
     first = sum(moment - arrived[0] < 0.1 for moment in arrived)  # a task's results come together
-    rate = (count - first) / (arrived[-1] - arrived[0])
+    rate = (most - first) / (arrived[-1] - arrived[0])
     used = Counter({kind: round(seconds, 1) for kind, seconds in used.items() if seconds > 0.05})
     print(json.dumps({"first": arrived[0], "rate": rate, "seconds": arrived[-1] - arrived[0], "cpu": used}))
 

@@ -138,7 +138,7 @@ def curve(rows: list[Row]) -> list[tuple[float, float, float, float]]:
     """min_score, per cent of absent and of present targets that it empties, mIoU."""
     absent = np.array([row.score for row in rows if row.union is None])
     present = np.array([row.score for row in rows if row.union is not None])
-    steps = [0, *np.arange(0.30, 0.75, 0.025).round(3)]
+    steps = [0, *np.arange(0.5, 0.75, 0.025).round(3)]
     return [(s, *(100 * float(((x == 0) | (x < s)).mean()) for x in (absent, present)), miou(rows, s)) for s in steps]
 
 
@@ -149,8 +149,8 @@ def plot(points: list[tuple[float, float, float, float]], file: Path) -> None:
     axes = figure.subplots()
     x, y = [point[1] for point in points], [point[3] for point in points]
     axes.plot(x, y, marker="o", markersize=3.5, color="#0072b2")
-    for least, emptied, _, value in points[::2]:
-        axes.annotate(f"{least:g}", (emptied, value), (4, 5), textcoords="offset points", fontsize=8, color="#444444")
+    for least, emptied, _, value in points[:-1]:
+        axes.annotate(f"{least:g}", (emptied, value), (3, 5), textcoords="offset points", fontsize=8, color="#444444")
     axes.set(xlabel="absent targets emptied, %", ylabel="mIoU of present targets", xlim=(0, 102))
     axes.set_ylim(0, 1.12 * max(y))
     axes.spines[["top", "right"]].set_visible(False)
