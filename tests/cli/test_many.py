@@ -367,6 +367,9 @@ def test_a_video_that_was_cut_off_is_marked_as_far_as_it_goes(two: Invoke) -> No
     assert "clip.mp4 is cut off: of 24 frames the last" in result.stderr
     assert len(list(Path("out").glob("*.png"))) >= 12
     assert Path("out/overlay.mp4").exists()
+    assert "clip.mp4 is a video: insid3 video marks its frames" in str(
+        two("segment", "clip.mp4", "--concept", "red.insid3", "-o", "out").exception
+    )
     path.write_bytes(b"")
     broken = two("video", "clip.mp4", "--concept", "red.insid3", "-o", "out")
     assert "clip.mp4 cannot be read as a video" in str(broken.exception)

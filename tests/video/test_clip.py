@@ -4,6 +4,7 @@ from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
 
+import av
 import numpy as np
 import pytest
 
@@ -36,6 +37,7 @@ def test_frames_that_come_irregularly_keep_their_times(tmp_path: Path) -> None:
     clip = Clip(write_clip(tmp_path / "a.mp4", moving(4), times=[0, 1, 7, 8]))
     assert [moment.time for moment in clip.moments] == pytest.approx([0, 0.1, 0.7, 0.8])
     assert list(read(clip, [0, 1, 2, 3])) == [0, 1, 2, 3]
+    assert [clip.at(Fraction(tenths, 10)) for tenths in (0, 1, 5, 7, 8, 20)] == [0, 1, 1, 2, 3, 20 * clip.rate // 10]
 
 
 def test_real_clips_are_read_whole(pictures: dict[str, Path]) -> None:
@@ -58,6 +60,32 @@ def test_a_clip_that_was_cut_off_keeps_its_beginning(tmp_path: Path) -> None:
     good = [index for index, picture in found.items() if isinstance(picture, np.ndarray)]
     assert good == list(range(len(good)))
     assert 12 <= len(good) <= 15
+
+
+def test_a_matroska_that_was_cut_off_is_told_by_its_time(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "a.mkv", moving(), rate=4)
+    assert not Clip(path).is_cut_off
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
+    clip = Clip(path)
+    assert clip.is_cut_off
+    assert clip.expected == pytest.approx(24, abs=1)
+    assert 12 <= len(clip.moments) <= 15
+
+
+def test_sound_that_goes_on_is_no_missing_picture(tmp_path: Path) -> None:
+    with av.open(str(tmp_path / "a.mkv"), "w") as container:
+        pictures, sound = container.add_stream("libx264", rate=10), container.add_stream("aac", rate=16000)
+        pictures.width, pictures.height, pictures.pix_fmt, sound.layout = 96, 64, "yuv420p", "mono"
+        for picture in moving(5):
+            container.mux(pictures.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        for start in range(0, 16000 * 4, 1000):
+            frame = av.AudioFrame.from_ndarray(np.zeros((1, 1000), np.float32), format="fltp", layout="mono")
+            frame.sample_rate, frame.pts = 16000, start
+            container.mux(sound.encode(frame))
+        for stream in (pictures, sound):
+            container.mux(stream.encode(None))
+    clip = Clip(tmp_path / "a.mkv")
+    assert (len(clip.moments), clip.expected, clip.is_cut_off) == (5, 5, False)
 
 
 def test_a_clip_without_its_index_says_so(tmp_path: Path) -> None:
@@ -117,22 +145,25 @@ def test_pictures_of_a_phone_are_turned(rotation: int, corner: tuple[int, int]) 
     ("text", "index"), [("0", 0), ("2", 50), ("2.5", 62), ("1:02", 1550), ("0:00:01.", 25), ("17f", 17)]
 )
 def test_places(text: str, index: int) -> None:
-    assert place_of(text, Fraction(25)) == index
+    assert place_of(text, lambda seconds: int(seconds * 25)) == index
 
 
 @pytest.mark.parametrize("text", ["", "f", "-1", "1:", "1:2:3:4", "two", "1e3", ":5"])
 def test_places_that_are_none(text: str) -> None:
     with pytest.raises(ConfigError, match="a place in a video is seconds"):
-        place_of(text, Fraction(25))
+        place_of(text, int)
 
 
 def test_chosen_frames() -> None:
-    rate = Fraction(10)
+
+    def rate(seconds: Fraction) -> int:
+        return int(seconds * 10)
+
     assert chosen(10, rate) == list(range(10))
     assert chosen(10, rate, 4) == [0, 4, 8]
     assert chosen(10, rate, 2, "0.3", "7f") == [3, 5, 7]
     assert chosen(10, rate, 1, "8f", "99") == [8, 9]
-    with pytest.raises(ConfigError, match=r"no frame lies from 2 to the end: there are 10, in"):
+    with pytest.raises(ConfigError, match=r"no frame lies from 2 to the end: there are 10"):
         chosen(10, rate, 1, "2")
     with pytest.raises(ConfigError, match="every must be 1 or more"):
         chosen(10, rate, 0)

@@ -22,7 +22,7 @@ from insid3.errors import OutputError
 from insid3.images import read_mask
 from insid3.video.clip import Clip
 from insid3.video.film import film
-from insid3.video.frames import ClipFrames, Frames, PictureFrames, in_order, overlays
+from insid3.video.frames import ClipFrames, Frames, PictureFrames, in_order, natural, overlays
 from insid3.video.memory import Bank, Memory
 from stubs import ColourEncoder, box_mask, colour_model, scene
 
@@ -141,6 +141,11 @@ def test_a_clip_that_was_cut_off_names_what_is_missing(model: INSID3, red: Conce
     assert len(masks_in(tmp_path / "out")) == held - (len(errors) - 1)
     begin = start(model, red, ClipFrames(Clip(path), range(9)), tmp_path / "b")
     assert all(result.error is None for result in begin)  # nobody asked for the end
+
+
+def test_frames_sort_as_people_count() -> None:
+    names = ["a10", "a2", "a02b", "b1", "a"]
+    assert sorted(names, key=natural) == ["a", "a2", "a02b", "a10", "b1"]
 
 
 def test_frames_are_kept_as_pictures(model: INSID3, red: Concept, clip: Path, tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 from insid3.errors import ConfigError, ImageError, OutputError
 from insid3.images import SUFFIXES
 
+VIDEOS = {".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".wmv", ".flv", ".ogv"}
+
 
 @dataclass(frozen=True, slots=True)
 class Target:

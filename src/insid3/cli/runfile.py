@@ -74,7 +74,7 @@ def _name(parameter: Any) -> str:
 def _absolute(value: Any, parameter: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_absolute(one, parameter) for one in value]
-    is_path = isinstance(value, Path) or (parameter.name == "targets" and value != "-")
+    is_path = isinstance(value, Path) or (parameter.name in ("targets", "source") and value != "-")
     return os.path.abspath(value) if is_path else value
 
 

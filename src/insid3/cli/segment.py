@@ -119,7 +119,7 @@ def segment(
         insid3 segment --concept cat.insid3 --concept dog.insid3 photos/ -o out/ --format coco
     """
     from insid3.batch.options import Options
-    from insid3.batch.sources import Shard, find_targets
+    from insid3.batch.sources import VIDEOS, Shard, find_targets
 
     options = Options(
         overlap=overlaps,
@@ -138,6 +138,8 @@ def segment(
         raise ConfigError("--shard goes neither with --overwrite nor with --format: convert when all parts are done")
     chosen = parse_formats(formats)
     found = find_targets(targets, output)
+    if videos := [target.path for target in found if target.path.suffix.lower() in VIDEOS]:
+        raise ConfigError(f"{videos[0]} is a video: insid3 video marks its frames")
     if dry_run:
         for target in part.of(found) if part else found:
             typer.echo(f"{target.path} -> {output / target.name}.png")

@@ -1,5 +1,6 @@
 """insid3 video, insid3 frames."""
 
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -55,7 +56,9 @@ End = Annotated[str | None, option(_WHICH, "--to", help="As --from; that frame i
 @with_model
 def video(
     context: typer.Context,
-    source: Annotated[str, typer.Argument(help="A video file, a folder of frames, or a pattern.", show_default=False)],
+    source: Annotated[
+        str, typer.Argument(help="A video file; or frames: a folder, a pattern, a list (.txt).", show_default=False)
+    ],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder for masks, video and results.jsonl.", show_default=False)
     ],
@@ -135,7 +138,7 @@ def video(
     run = Run(
         loaded, concepts, found.targets, output, options, overwrite=overwrite,
         engine=partial(in_order, loaded, found, bank),
-        memory={"most": memory, "least": memory_score, "gap": memory_gap, "every": every, "from": begin},
+        memory={"most": memory} | ({**asdict(bank), "every": every, "from": begin} if bank else {}),
     )  # fmt: skip
     runfile.write(output / "run.toml", context)
     failed = work_through(run, model, " and ".join(entry.name for entry in labels[:3]), overwrite)
@@ -167,7 +170,7 @@ def write_frames(
     check_writable(output)
     clip, written = Clip(source), 0
     for index, picture in clip.pictures(
-        [i for i in chosen(clip.expected, clip.rate, every, begin, end) if i < len(clip.moments)]
+        [i for i in chosen(clip.expected, clip.at, every, begin, end) if i < len(clip.moments)]
     ):
         if isinstance(picture, ImageError):
             typer.echo(f"failed {picture}", err=True)
@@ -187,16 +190,18 @@ def _frames(
     from insid3.batch.sources import find_targets
     from insid3.images import MAX_PIXELS
     from insid3.video.clip import Clip, chosen
-    from insid3.video.frames import ClipFrames, PictureFrames
+    from insid3.video.frames import ClipFrames, PictureFrames, natural
 
     path = Path(source)
-    if path.is_file():
+    if path.is_file() and path.suffix.lower() != ".txt":
         if path.resolve().parent == output.resolve():
             raise OutputError(f"{source} lies in the output folder {output}: use another one")
         clip = Clip(path)
-        indices = chosen(clip.expected, clip.rate, every, begin, end)
+        indices = chosen(clip.expected, clip.at, every, begin, end)
         return ClipFrames(clip, indices, output / "frames" if kept else None)
     if not 0 < fps < 1000:
         raise ConfigError(f"--fps must lie between 0 and 1000, got {fps}")
-    targets, rate = find_targets([source], output), Fraction(fps).limit_denominator(1001)
-    return PictureFrames(targets, chosen(len(targets), rate, every, begin, end), rate, max_pixels or MAX_PIXELS)
+    rate = Fraction(fps).limit_denominator(1001)
+    targets = sorted(find_targets([source], output), key=lambda target: natural(target.name))
+    indices = chosen(len(targets), lambda seconds: int(seconds * rate), every, begin, end)
+    return PictureFrames(targets, indices, rate, max_pixels or MAX_PIXELS)

@@ -1,10 +1,10 @@
 """The frames of a video file. The only place that decodes videos."""
 
 import re
-from collections.abc import Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,6 @@ from jaxtyping import UInt8
 
 from insid3.errors import ConfigError, ImageError, MissingExtraError
 
-SUFFIXES = {".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".wmv", ".flv", ".ogv"}
 _SIZE = 16384  # pixels of the longer side
 
 
@@ -34,7 +33,8 @@ class Clip:
     Attributes:
         moments: of all frames that the file holds.
         rate: frames per second, on average.
-        expected: how many frames there should be, by the file's header; less may be left of a file that was cut off.
+        expected: how many frames there should be, by the file's header.
+        is_cut_off: less are left.
     """
 
     def __init__(self, path: Path) -> None:
@@ -50,11 +50,10 @@ class Clip:
                 stream = container.streams.video[0]
                 if max(stream.width, stream.height) > _SIZE:
                     raise ImageError(f"{path} has frames of {stream.width} x {stream.height} pixels: make it smaller")
-                self._times = sorted(set(_times(container, stream, av)))
+                self._times, end = _times(container, stream, av)
                 self.rate = Fraction(stream.average_rate or stream.guessed_rate or 25)
-                base = stream.time_base
-                length = Fraction(container.duration or 0, av.time_base)
-                header = stream.frames or round((stream.duration * base if stream.duration else length) * self.rate)
+                base, told = stream.time_base, Fraction(container.duration or 0, av.time_base)
+                expected, length = stream.frames, Fraction(container.start_time or 0, av.time_base) + told
         except (av.error.FFmpegError, OSError) as error:
             raise ImageError(
                 f"{path} cannot be read as a video ({_told(error)}): it may be damaged, or cut off before its index; "
@@ -64,12 +63,17 @@ class Clip:
             raise ImageError(f"{path} holds no frames: it may have been cut off; convert it again")
         first = self._times[0]
         self.moments = [Moment(i, float((time - first) * base)) for i, time in enumerate(self._times)]
-        self.expected = max(header, len(self.moments))
+        held, last = len(self.moments), self.moments[-1].time
+        if not expected and length - end > max(Fraction(1), length / 100):  # what sound there is ends as early
+            expected = held + round((length - end) * (held - 1) / Fraction(last or 1))
+        self.is_cut_off = expected - held > max(2, expected / 100)  # more than rounding
+        self.expected = expected if self.is_cut_off else held
 
-    @cached_property
-    def is_cut_off(self) -> bool:
-        """Whether more than rounding is missing at the end."""
-        return self.expected - len(self.moments) > max(2, 0.01 * self.expected)
+    def at(self, seconds: Fraction) -> int:
+        """The number of the frame that is shown at this time, or would be."""
+        if seconds > self.moments[-1].time:
+            return max(len(self.moments), int(seconds * self.rate))
+        return max(0, bisect_right(self.moments, float(seconds) + 5e-4, key=lambda moment: moment.time) - 1)
 
     def pictures(self, wanted: Sequence[int]) -> Iterator[tuple[int, UInt8[np.ndarray, "H W 3"] | ImageError]]:
         """The frames of these numbers, ascending, one in memory at a time; an error for each that cannot be decoded."""
@@ -113,7 +117,7 @@ def upright(frame: Any) -> UInt8[np.ndarray, "H W 3"]:
     return np.ascontiguousarray(np.rot90(picture, turns)) if turns else picture
 
 
-def place_of(text: str, rate: Fraction) -> int:
+def place_of(text: str, at: Callable[[Fraction], int]) -> int:
     """A frame's number from "120f", or from a time: seconds ("4.8") or minutes ("1:04.8").
 
     Raises:
@@ -126,35 +130,48 @@ def place_of(text: str, rate: Fraction) -> int:
     seconds = Fraction(0)
     for part in text.split(":"):
         seconds = 60 * seconds + Fraction(part.rstrip("."))
-    return int(seconds * rate)
+    return at(seconds)
 
 
-def chosen(count: int, rate: Fraction, every: int = 1, begin: str | None = None, end: str | None = None) -> list[int]:
+def chosen(
+    count: int, at: Callable[[Fraction], int], every: int = 1, begin: str | None = None, end: str | None = None
+) -> list[int]:
     """The numbers of every n-th frame from `begin` to `end`, which is included.
+
+    Args:
+        count: of all frames.
+        at: the number of the frame at a time in seconds.
 
     Raises:
         ConfigError: none, or places that cannot be read.
     """
     if every < 1:
         raise ConfigError(f"every must be 1 or more, got {every}")
-    first = place_of(begin, rate) if begin else 0
-    last = min(place_of(end, rate) if end else count, count - 1)
+    first = place_of(begin, at) if begin else 0
+    last = min(place_of(end, at) if end else count, count - 1)
     if first > last:
-        there = f"there are {count}, in {float(count / rate):.2f} s"
-        raise ConfigError(f"no frame lies from {begin or 0} to {end or 'the end'}: {there}")
+        raise ConfigError(f"no frame lies from {begin or 0} to {end or 'the end'}: there are {count}")
     return list(range(first, last + 1, every))
 
 
-def _times(container: Any, stream: Any, av: Any) -> Iterator[int]:
-    for packet in _packets(container, stream, av):
+def _times(container: Any, stream: Any, av: Any) -> tuple[list[int], Fraction]:
+    """When the frames of a stream are shown, in its own unit, ascending; and where the last packet of any stream ends,
+    in seconds.
+    """
+    times, end = set[int](), Fraction(0)
+    for packet in _packets(container, None, av):
         time = packet.dts if packet.pts is None else packet.pts
-        if time is not None and packet.size and not packet.is_discard:
-            yield time
+        if time is None or not packet.size:
+            continue
+        end = max(end, (time + (packet.duration or 0)) * packet.time_base)
+        if packet.stream.index == stream.index and not packet.is_discard:
+            times.add(time)
+    return sorted(times), end
 
 
 def _packets(container: Any, stream: Any, av: Any) -> Iterator[Any]:
-    """Up to where the file ends, however it does."""
-    packets = container.demux(stream)
+    """Of a stream, or of all, up to where the file ends, however it does."""
+    packets = container.demux(*([] if stream is None else [stream]))
     while True:
         try:
             packet = next(packets)

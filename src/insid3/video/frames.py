@@ -1,6 +1,7 @@
 """A run over frames in their order."""
 
 import os
+import re
 from collections import deque
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from fractions import Fraction
@@ -97,7 +98,7 @@ class ClipFrames:
 
 
 class PictureFrames:
-    """A sequence of pictures, sorted by name."""
+    """A sequence of pictures, in the order of `targets`."""
 
     are_kept = False  # they are files already
 
@@ -117,6 +118,11 @@ class PictureFrames:
                 yield target, read_image(target.path, self._max_pixels)
             except ImageError as error:
                 yield target, error
+
+
+def natural(name: str) -> list[tuple[int, str]]:
+    """A key that sorts frame2 before frame10."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
 class FrameWorker(Worker):
