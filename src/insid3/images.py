@@ -3,10 +3,10 @@
 import io
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 from jaxtyping import Bool, Shaped, UInt8
@@ -94,15 +94,19 @@ def read_mask(
 
 
 def read_values(
-    path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS, *, grey: bool = False
+    path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS, *, grey: bool = False, colours: Collection[Any] = ()
 ) -> Shaped[np.ndarray, "H W ..."]:
     """What a file of labels holds, in its own orientation: palette indices and numbers as stored, or grey levels.
+
+    A palette of which only `colours` and black are used is RGB, whatever the order of its entries.
 
     Raises:
         ImageError: as `read_image`.
     """
     with _explained(os.fspath(path)):
         image = _load(path, os.fspath(path), max_pixels, upright=False)
+        if image.mode == "P" and {tuple(colour) for colour in _used_colours(image)} <= {(0, 0, 0), *colours}:
+            image = image.convert("RGB")
         return _pixels(image, "L" if grey else image.mode)
 
 
@@ -281,8 +285,7 @@ def _mask_values(
     image = _load(source, name, max_pixels)
     mode = image.mode
     if mode == "P" and not isinstance(label, int):
-        palette = np.reshape(image.getpalette("RGB") or [], (-1, 3))
-        used = np.unique(palette[np.flatnonzero(image.histogram()[: len(palette)])], axis=0)
+        used = _used_colours(image)
         if len(used) == 2 and not used[0].any():
             mode = "RGB"  # black is background, even where the palette does not begin with it
     elif mode == "PA":
@@ -294,6 +297,12 @@ def _mask_values(
         values[values < 32] = 0
         values[values > 223] = 255
     return values
+
+
+def _used_colours(image: Image.Image) -> Shaped[np.ndarray, "k 3"]:
+    """Of a palette."""
+    palette = np.reshape(image.getpalette("RGB") or [], (-1, 3))
+    return np.unique(palette[np.flatnonzero(image.histogram()[: len(palette)])], axis=0)
 
 
 def _rgb_array(array: Shaped[np.ndarray, "..."], name: str) -> UInt8[np.ndarray, "H W 3"]:

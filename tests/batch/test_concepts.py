@@ -227,6 +227,13 @@ def test_batches_give_the_same(model: INSID3, concepts: list[Concept], photos: P
     assert many["aa"].error
 
 
+def test_another_name_among_several_is_another_run(model: INSID3, concepts: list[Concept], photos: Path) -> None:
+    run(model, concepts[:2], photos)
+    renamed = [replace(concepts[0], name="crimson"), concepts[1]]
+    with pytest.raises(OutputError, match=r"concept\.name \['red', 'green'\] not \['crimson', 'green'\]"):
+        run(model, renamed, photos)
+
+
 def test_other_options_are_other_results(model: INSID3, concepts: list[Concept], photos: Path) -> None:
     run(model, concepts, photos)
     assert run(model, concepts, photos, Options(heat=True, scores="png"))  # only further files
@@ -306,6 +313,15 @@ def test_corrections_in_colours_and_apart(model: INSID3, concepts: list[Concept]
     folder = correct(photos, "two.png", drawn)
     found = find_corrections(folder, targets, slugs(labels), Options())["two"].masks((64, 64), labels, 10**6)
     assert [int(mask.sum()) for mask in found] == [576, 576]
+    other = Image.fromarray(np.where(drawn.any(-1), 1 + (np.arange(64)[:, None] < 24), 0).astype(np.uint8), "L")
+    other.putpalette([0, 0, 0, *labels[1].colour, *labels[0].colour])  # another program's order
+    other.save(folder / "two.png")
+    again = find_corrections(folder, targets, slugs(labels), Options())["two"].masks((64, 64), labels, 10**6)
+    assert all((mine == theirs).all() for mine, theirs in zip(again, found, strict=True))
+    other.putpalette([0, 0, 0, 1, 2, 3, 4, 5, 6])  # colours that say nothing: numbers
+    other.save(folder / "two.png")
+    third = find_corrections(folder, targets, slugs(labels), Options())["two"].masks((64, 64), labels, 10**6)
+    assert [(mask == found[1 - i]).all() for i, mask in enumerate(third)] == [True, True]
     drawn[0, 0] += 1
     correct(photos, "two.png", drawn)
     with pytest.raises(MaskError, match=r"two\.png has colours of no concept"):

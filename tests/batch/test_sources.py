@@ -115,11 +115,16 @@ def test_patterns(album: Path) -> None:
         find_targets(["in/*.gif"], "out")
     (album / "in" / "odd[1].jpg").write_bytes(b"")  # a file of that name is no pattern
     assert pairs(find_targets(["in/odd[1].jpg"], "out")) == [("in/odd[1].jpg", "odd[1]")]
+    # nor is one that is not there: it fails on its own
+    assert pairs(find_targets(["in/gone[1].jpg", "in/4.jpg"], "out")) == [
+        ("in/4.jpg", "4"),
+        ("in/gone[1].jpg", "gone[1]"),
+    ]
 
 
 def test_lists(album: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = "# chosen\nin/a/1.jpg\n\n  in/b/deep/3.jpg  \nin/gone.jpg\n"
-    (album / "list.txt").write_text(text)
+    (album / "list.txt").write_text(text, "utf-8-sig")  # as Windows' editor does
     expected = [("in/a/1.jpg", "a/1"), ("in/b/deep/3.jpg", "b/deep/3"), ("in/gone.jpg", "gone")]
     assert pairs(find_targets(["list.txt"], "out")) == expected
     monkeypatch.setattr("sys.stdin", io.StringIO(text))

@@ -382,3 +382,33 @@ def test_processes_are_asked_for_where_they_are_of_use(two: Invoke) -> None:
     assert "workers must be 1 or more, got 0" in str(two(*one, "--engine", "ray", "--workers", 0).exception)
     result = two("concept", *EXAMPLE, "-o", "x.insid3", "--engine", "ray")
     assert "--engine ray goes with segment and evaluate" in str(result.exception)
+
+
+def test_settings_of_a_folder_with_brackets_and_names_that_are_no_text(
+    two: Invoke, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    odd = tmp_path / "set [1]"
+    odd.mkdir()
+    Path("photos").rename(odd / "photos")
+    monkeypatch.chdir(odd)
+    concept = ("--concept", tmp_path / "red.insid3")
+    assert two("segment", "photos/*.png", *concept, "-o", "out").exit_code == 0
+    monkeypatch.chdir(tmp_path)
+    again = two("segment", "--config", odd / "out/run.toml")
+    assert again.exit_code == 0, again.output
+    assert "2 done before" in again.stderr
+    monkeypatch.chdir(odd)
+    name = os.fsdecode(b"photos/\xe9.png")
+    Path("photos/a.png").rename(name)
+    assert two("segment", name, *concept, "-o", "other").exit_code == 0
+    kept = tomllib.loads(Path("other/run.toml").read_text("utf-8"))
+    assert "targets" not in kept
+    assert "# targets: left out, TOML holds no names that are not UTF-8" in Path("other/run.toml").read_text("utf-8")
+    assert [line["error"] for line in results("other")] == [None]
+
+
+def test_a_sheet_is_a_picture(two: Invoke) -> None:
+    assert two("segment", "--concept", "red.insid3", "photos", "-o", "out").exit_code == 0
+    assert "--sheet s.xyz: a sheet is written as .jpg or .png" in str(
+        two("review", "out", "--sheet", "s.xyz").exception
+    )

@@ -37,7 +37,8 @@ class Correction:
         """
         if len(self.files) == len(labels):
             return [read_mask(file, size, None, max_pixels, may_be_empty=True) for file in self.files]
-        index = _index(read_values(self.files[0], max_pixels), labels, self.files[0])
+        colours = [label.colour for label in labels] if len(labels) > 1 else ()
+        index = _index(read_values(self.files[0], max_pixels, colours=colours), labels, self.files[0])
         return [read_mask(index == i + 1, size, None, max_pixels, may_be_empty=True) for i in range(len(labels))]
 
 

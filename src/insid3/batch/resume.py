@@ -55,7 +55,8 @@ def earlier_lines(
     if "rethresholded" in theirs or "converted" in theirs:
         raise OutputError(f"{folder.path} was made from another run's results: use another output folder")
     now = flat(json.loads(json.dumps(settings)))  # as it is read
-    if different := differences(before, now, _FREE):
+    free = [name for name in _FREE if name != "concept.name" or isinstance(now[name], str)]  # several are told by name
+    if different := differences(before, now, free):
         raise OutputError(
             f"{folder.path} holds results of another run ({', '.join(different)}): "
             "use another output folder, or --overwrite"

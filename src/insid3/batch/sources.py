@@ -2,6 +2,7 @@
 
 import glob
 import os
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -11,6 +12,7 @@ from pathlib import Path
 from insid3.errors import ConfigError, ImageError, OutputError
 from insid3.images import SUFFIXES
 
+_ESCAPED = re.compile(r"\[([*?[])\]")  # by glob.escape
 VIDEOS = {".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".wmv", ".flv", ".ogv"}
 
 
@@ -88,15 +90,18 @@ def _expanded(given: str) -> tuple[dict[Path, Path], str]:
         return {picture: picture.relative_to(path) for picture in _pictures(path)}, f"folder {given}"
     if path.suffix.lower() == ".txt":
         try:
-            return _listed(path.read_text("utf-8").splitlines(), path.parent), f"list {given}"
+            return _listed(path.read_text("utf-8-sig").splitlines(), path.parent), f"list {given}"
         except (OSError, ValueError) as error:
             raise ImageError(f"list {given} cannot be read ({error}): it must hold a path a line") from error
     if glob.has_magic(given) and not path.exists():
         parts = Path(given).parts
-        fixed = Path(*parts[: next(i for i, part in enumerate(parts) if glob.has_magic(part))])
+        first = next((i for i, part in enumerate(parts) if glob.has_magic(_ESCAPED.sub("", part))), len(parts) - 1)
+        fixed = Path(*(_ESCAPED.sub(r"\1", part) for part in parts[:first]))
         files = (Path(match) for match in glob.iglob(given, recursive=True))  # noqa: PTH207  Path.glob takes no absolute ones
-        pictures = (file for file in files if file.suffix.lower() in SUFFIXES and file.is_file())
-        return {picture: picture.relative_to(fixed) for picture in pictures}, f"pattern {given}"
+        found = (file for file in files if file.suffix.lower() in SUFFIXES and file.is_file())
+        pictures = {file: file.relative_to(fixed) for file in found}
+        if pictures or "*" in given or "?" in given:  # else a name with brackets, which is not there
+            return pictures, f"pattern {given}"
     return {path: Path(path.name)}, ""
 
 

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from insid3.cli import app
+from insid3.errors import ConfigError
 
 Results = Annotated[Path, typer.Argument(help="Output folder of insid3 segment.", show_default=False)]
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder to write to.", show_default=False)]
@@ -46,7 +47,6 @@ def convert(
     from insid3.batch.convert import convert as run
     from insid3.batch.formats.coco import Coco
     from insid3.cli.options import check_writable
-    from insid3.errors import ConfigError
 
     into = None
     if append_to is not None:
@@ -80,6 +80,8 @@ def review(
 
     from insid3.batch.review import CORRECTED, again, doubts, strays
 
+    if sheet is not None and sheet.suffix.lower() not in (".jpg", ".jpeg", ".png"):
+        raise ConfigError(f"--sheet {sheet}: a sheet is written as .jpg or .png")
     found = doubts(results)
     open_ = [doubt for doubt in found if not doubt.corrected]
     corrected = len(found) - len(open_)

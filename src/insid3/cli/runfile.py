@@ -1,6 +1,7 @@
 """Options of a command in a TOML file: read, and written for each run."""
 
 import difflib
+import glob
 import json
 import os
 import tomllib
@@ -61,7 +62,9 @@ def write(path: Path, context: typer.Context) -> None:
         source, value = context.get_parameter_source(str(parameter.name)), context.params.get(str(parameter.name))
         given = source is not None and source.name in ("COMMANDLINE", "DEFAULT_MAP", "ENVIRONMENT")
         if given and value is not None and parameter.name not in _NOT_KEPT:
-            lines.append(f"{_name(parameter)} = {_toml(_absolute(value, parameter))}")
+            line = f"{_name(parameter)} = {_toml(_absolute(value, parameter))}"
+            is_text = line.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in line)
+            lines.append(line if is_text else f"# {_name(parameter)}: left out, TOML holds no names that are not UTF-8")
     write_text(path, "\n".join(lines) + "\n")
 
 
@@ -75,7 +78,11 @@ def _absolute(value: Any, parameter: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_absolute(one, parameter) for one in value]
     is_path = isinstance(value, Path) or (parameter.name in ("targets", "source") and value != "-")
-    return os.path.abspath(value) if is_path else value
+    if not is_path:
+        return value
+    if isinstance(value, str) and glob.has_magic(value) and not Path(value).exists():
+        return os.path.join(glob.escape(os.path.abspath("")), value)
+    return os.path.abspath(value)
 
 
 def _toml(value: Any) -> str:

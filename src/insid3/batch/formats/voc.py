@@ -92,7 +92,8 @@ def _pictures(source: Path, names: Sequence[str], concepts: int) -> Iterator[Mar
                     raise ValueError(f"class {concept + 1} of {concepts}")
                 found.append(Instance.of(mask, concept))
             images = below(source / "JPEGImages", name)
-            beside = [images.with_name(images.name + suffix) for suffix in sorted(SUFFIXES)]
+            either = [case for suffix in sorted(SUFFIXES) for case in (suffix, suffix.upper())]
+            beside = [images.with_name(images.name + suffix) for suffix in either]
             picture = next((path.resolve() for path in beside if path.exists()), images.with_name(f"{images.name}.jpg"))
         yield Marked(picture, name, objects.shape, tuple(found))
 
