@@ -105,7 +105,7 @@ def read_values(
     """
     with _explained(os.fspath(path)):
         image = _load(path, os.fspath(path), max_pixels, upright=False)
-        if image.mode == "P" and {tuple(colour) for colour in _used_colours(image)} <= {(0, 0, 0), *colours}:
+        if colours and image.mode == "P" and {*map(tuple, _used_colours(image))} <= {(0, 0, 0), *colours}:
             image = image.convert("RGB")
         return _pixels(image, "L" if grey else image.mode)
 

@@ -1,18 +1,21 @@
 """Annotation files that other programs wrote, or that are wrong in ways of their own; and readers that are not ours."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from insid3.batch.formats import FORMATS
 from insid3.batch.formats.coco import Coco
 from insid3.batch.formats.polygons import polygons
 from insid3.errors import DataError
 from insid3.instances import Instance
+from insid3.labels import Label
 from shapes import LABELS, ROUND, SIZE, iou, marked, masks
 
 
@@ -146,3 +149,47 @@ def test_nothing_is_written_outside(name: str, bad: str, tmp_path: Path) -> None
     with pytest.raises(DataError, match="is not the name of a file below"):
         FORMATS[name].write(LABELS, [hostile], tmp_path / "in" / "out")
     assert not [path for path in tmp_path.rglob("*") if path.stem == "x"]
+
+
+def test_yolo_with_its_splits_on_top(tmp_path: Path) -> None:
+    for split in ("train", "valid"):
+        for kind in ("images", "labels"):
+            (tmp_path / split / kind).mkdir(parents=True)
+        Image.new("RGB", (20, 10)).save(tmp_path / split / "images" / "a.jpg")
+        (tmp_path / split / "labels" / "a.txt").write_text("0 0.1 0.1 0.6 0.1 0.6 0.9 0.1 0.9\n")
+    (tmp_path / "data.yaml").write_text("names: [cat]\n")
+    labels, pictures = FORMATS["yolo"].read(tmp_path)
+    assert [label.name for label in labels] == ["cat"]
+    found = list(pictures)
+    assert [(picture.name, picture.size) for picture in found] == [("train/a", (10, 20)), ("valid/a", (10, 20))]
+    assert found[0].instances[0].box == (2, 1, 13, 10)  # corners are pixels of the object
+    for split in ("train", "valid"):
+        (tmp_path / split / "labels").rename(tmp_path / split / "other")
+    with pytest.raises(DataError, match="has no folder 'labels', nor one below train/"):
+        FORMATS["yolo"].read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "address", ["cats/a b.jpg", "/data/local-files/?d=cats/a%20b.jpg", "/data/upload/12/cats/a%20b.jpg"]
+)
+def test_label_studio_and_its_own_paths(address: str, tmp_path: Path) -> None:
+    task = {"data": {"image": address, "width": 20, "height": 10}, "annotations": [{"result": []}]}
+    (tmp_path / "tasks.json").write_text(json.dumps([task]))
+    (picture,) = FORMATS["label-studio"].read(tmp_path)[1]
+    assert picture.name == "cats/a b"
+    assert picture.path == tmp_path / "cats" / "a b.jpg"
+
+
+@pytest.mark.parametrize("name", ["png", "voc"])
+def test_more_classes_than_numbers(name: str, tmp_path: Path) -> None:
+    many = [Label(str(i), i + 1, (0, 0, 0)) for i in range(256)]
+    with pytest.raises(DataError, match="there are 256 classes, an indexed picture has room for 255"):
+        FORMATS[name].write(many, [], tmp_path / "out")
+
+
+def test_voc_with_suffixes_as_cameras_write_them(tmp_path: Path) -> None:
+    picture = replace(marked(tmp_path)[0], path=tmp_path / "a.JPG")
+    Image.new("RGB", SIZE[::-1]).save(tmp_path / "a.JPG")
+    FORMATS["voc"].write(LABELS, [picture], tmp_path / "voc")
+    (read,) = FORMATS["voc"].read(tmp_path / "voc")[1]
+    assert read.path == tmp_path / "voc" / "JPEGImages" / "a.JPG"

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from insid3.errors import DataError, MissingExtraError
 from insid3.images import SUFFIXES
 from insid3.instances import Instance
-from insid3.labels import PALETTE, Label
+from insid3.labels import MOST, PALETTE, Label
 from insid3.storage import write_text, writing
 
 LABELS = "concepts.json"
@@ -67,6 +67,12 @@ class Format(Protocol):
             DataError: missing, damaged, or of another layout; names the file.
         """
         ...
+
+
+def check_count(labels: Sequence[Label]) -> None:
+    """DataError: more classes than 8 bits can number."""
+    if len(labels) > MOST:
+        raise DataError(f"there are {len(labels)} classes, an indexed picture has room for {MOST}: use another format")
 
 
 def write_labels(folder: Path, labels: Sequence[Label]) -> None:

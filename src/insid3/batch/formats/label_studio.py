@@ -1,9 +1,11 @@
 """Label Studio: tasks with brush masks as predictions, and the labelling interface that they need."""
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 from uuid import uuid4
 from xml.sax.saxutils import quoteattr
 
@@ -64,7 +66,7 @@ class LabelStudio:
         def each() -> Iterator[Marked]:
             for data, results in tasks:
                 with reading(file, "Label Studio"):
-                    image, found = str(data["image"]), []
+                    image, found = _image(str(data["image"])), []
                     size = int(data.get("height", 0)), int(data.get("width", 0))
                     for result in results:
                         size = int(result["original_height"]), int(result["original_width"])
@@ -159,6 +161,13 @@ def _results(task: dict[str, Any]) -> list[dict[str, Any]]:
     """The last annotation's, else the last prediction's."""
     made = [*task.get("predictions", []), *task.get("annotations", [])]
     return [result for result in (made[-1]["result"] if made else []) if result["type"] == "brushlabels"]
+
+
+def _image(address: str) -> str:
+    """A path as it was before Label Studio took it in: of its local storage, or uploaded."""
+    if found := re.fullmatch(r"/data/local-files/\?d=(.+)", address):
+        return unquote(found[1]).lstrip("/")
+    return unquote(re.sub(r"^/data/upload/(\d+/)?", "", address)) if address.startswith("/data/upload/") else address
 
 
 def _name(result: dict[str, Any]) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 
 from insid3.batch.folder import RESULTS, SETTINGS, last_lines
-from insid3.batch.formats.base import Marked, below, read_labels, write_labels
+from insid3.batch.formats.base import Marked, below, check_count, read_labels, write_labels
 from insid3.batch.writers import write_index
 from insid3.errors import DataError, ImageError
 from insid3.images import read_values
@@ -27,6 +27,7 @@ class Png:
         return (source / RESULTS).exists() or any(source.glob("results.*-of-*.jsonl"))
 
     def write(self, labels: Sequence[Label], pictures: Iterable[Marked], output: Path) -> list[str]:
+        check_count(labels)
         lost = touching = 0
         writing(lambda: (output / RESULTS).unlink(missing_ok=True))
         write_labels(output, labels)

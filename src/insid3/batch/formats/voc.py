@@ -7,7 +7,16 @@ from xml.etree.ElementTree import Element, ElementTree, SubElement, indent
 
 import numpy as np
 
-from insid3.batch.formats.base import Marked, below, label_of, link_picture, read_labels, reading, write_labels
+from insid3.batch.formats.base import (
+    Marked,
+    below,
+    check_count,
+    label_of,
+    link_picture,
+    read_labels,
+    reading,
+    write_labels,
+)
 from insid3.batch.writers import write_index
 from insid3.images import SUFFIXES, read_values
 from insid3.instances import Instance
@@ -27,6 +36,7 @@ class Voc:
         return (source / "SegmentationClass").is_dir()
 
     def write(self, labels: Sequence[Label], pictures: Iterable[Marked], output: Path) -> list[str]:
+        check_count(labels)
         lost = crowded = scored = absent = 0
         colours, many = [label.colour for label in labels], [_voc_colour(i) for i in range(1, _MOST + 1)]
         names: list[str] = []

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -69,7 +70,13 @@ class Yolo:
             with reading(folder / _DATA, "YOLO data"):
                 names = _names((folder / _DATA).read_text("utf-8"))
                 labels = [label_of(name, i) for i, name in enumerate(names)]
-        return labels, _pictures(folder, len(labels))
+        if (folder / "labels").is_dir():
+            return labels, _pictures(folder, len(labels))
+        splits = sorted(file.parent for file in folder.glob("*/labels"))  # train/labels, valid/labels, ...
+        if not splits:
+            raise DataError(f"{folder} has no folder 'labels', nor one below train/, valid/ and the like")
+        every = ((split.name, picture) for split in splits for picture in _pictures(split, len(labels)))
+        return labels, (replace(picture, name=f"{split}/{picture.name}") for split, picture in every)
 
 
 def _pictures(folder: Path, classes: int) -> Iterator[Marked]:
