@@ -166,7 +166,9 @@ def _broken() -> INSID3:  # the workers do not find this module
 
 @pytest.mark.usefixtures("cluster")
 def test_more_than_the_cluster_has(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"the cluster has 2 CPUs, a worker needs 9: use fewer \(--threads\)"):
+    with pytest.raises(
+        ConfigError, match=r"no machine of the cluster has 9 CPUs, the largest 2: use fewer \(--threads\)"
+    ):
         list(spread(_broken, [{}], Pool(threads=9, device="cpu")))  # type: ignore[arg-type]
     assert list(spread(_broken, [], TWO)) == []  # type: ignore[arg-type]  # nothing to do, nothing started
 

@@ -60,12 +60,14 @@ def spread(make: Callable[[], Job], items: Sequence[Item], pool: Pool) -> Genera
     if own:
         _connect(ray, (pool.workers or max(1, (os.cpu_count() or 1) // threads)) * threads)
     try:
-        resources = ray.cluster_resources()
-        gpus = 0 if pool.device in ("cpu", "mps") else int(resources.get("GPU", 0))
-        room = gpus or int(resources.get("CPU", 0)) // threads
+        machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        cpus = [int(machine.get("CPU", 0)) for machine in machines]
+        gpus = 0 if pool.device in ("cpu", "mps") else int(sum(machine.get("GPU", 0) for machine in machines))
+        room = gpus or sum(count // threads for count in cpus)
         if not room:
-            cpus = resources.get("CPU", 0)
-            raise ConfigError(f"the cluster has {cpus:g} CPUs, a worker needs {threads}: use fewer (--threads)")
+            raise ConfigError(
+                f"no machine of the cluster has {threads} CPUs, the largest {max(cpus)}: use fewer (--threads)"
+            )
         yield from _run(ray, ray.put(make), items, min(pool.workers or room, room), threads, int(gpus > 0))
     except ray.exceptions.RayError as error:
         told = str(error).strip().splitlines()[-1:] or [repr(error)]

@@ -22,7 +22,7 @@ from insid3.errors import OutputError
 from insid3.images import read_mask
 from insid3.video.clip import Clip
 from insid3.video.film import film
-from insid3.video.frames import ClipFrames, Frames, PictureFrames, in_order, natural, overlays
+from insid3.video.frames import ClipFrames, Frames, FrameWorker, PictureFrames, in_order, natural, overlays
 from insid3.video.memory import Bank, Memory
 from stubs import ColourEncoder, box_mask, colour_model, scene
 
@@ -107,6 +107,31 @@ def test_a_second_run_remembers_what_the_first_did(model: INSID3, red: Concept, 
         run.close()
     assert masks_in(parts) == masks_in(whole)
     assert start(model, red, ClipFrames(Clip(clip), range(24)), parts, bank).todo == []
+
+
+def test_what_was_long_ago_is_remembered_too(model: INSID3, red: Concept, tmp_path: Path) -> None:
+    """The green thing is there at the beginning only; red ones are remembered again and again since."""
+    pictures = moving(16)
+    for picture in pictures[:2]:
+        picture[48:, 64:] = scene((48, 64, 64, 96), size=(64, 96), colour=1)[48:, 64:]
+    path = write_clip(tmp_path / "clip.mp4", pictures)
+    green = model.concept(scene(BOX, colour=1), box_mask(*BOX), name="green")
+    bank, frames = Bank(most=2, gap=2), ClipFrames(Clip(path), range(16))
+    expected = list(start(model, [red, green], frames, tmp_path / "whole", bank))
+    assert expected[0].remembered == ["red", "green"]
+    assert all("green" not in (result.remembered or []) for result in expected[2:])
+    first = start(model, [red, green], frames, tmp_path / "parts", bank)
+    for _ in zip(range(12), first, strict=False):
+        pass
+    first.close()
+    worker = FrameWorker(
+        model, first.work, frames, Memory(model, first.work.concepts, bank),
+        {Path(r.target).name[-6:]: r.remembered for r in expected[:12] if r.remembered},
+    )  # fmt: skip
+    next(worker.loaded(frames.targets[12:]))
+    assert worker.memory is not None
+    assert worker.memory._extended[0].sources[-2:] == ("frame 8", "frame 10")
+    assert worker.memory._extended[1].sources[-1:] == ("frame 0",)
 
 
 def test_restoring_encodes_only_what_is_remembered(model: INSID3, red: Concept, clip: Path, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from fractions import Fraction
 from functools import partial
@@ -147,8 +147,8 @@ class FrameWorker(Worker):
         """The frames to do; what was remembered between them is remembered again."""
         names = {target.name for target in todo}
         wanted = [target for target in self.frames.targets if target.name in names or target.name in self.remembered]
-        most = self.memory.bank.most * len(self.work.concepts) if self.memory else 0
-        before = deque[Loaded](maxlen=most)
+        most = self.memory.bank.most if self.memory else 0
+        before = defaultdict[str, deque[Loaded]](lambda: deque(maxlen=most))  # of each concept
         start = perf_counter()
         for target, picture in self.frames.read(wanted):
             if isinstance(picture, ImageError):
@@ -157,12 +157,14 @@ class FrameWorker(Worker):
                 one = self.prepared(target, picture, start)
             if target.name in names:
                 self._restore(before)
+                before.clear()
                 if self.frames.are_kept and isinstance(one, Loaded):
                     writing(partial(write_picture, target.path, one.picture))
                 yield one
                 start = perf_counter()
             elif isinstance(one, Loaded):
-                before.append(one)
+                for concept in self.remembered[target.name]:
+                    before[concept].append(one)
 
     def label(self, encoded: Encoded) -> LabelMap:
         if self.memory is None:
@@ -175,17 +177,13 @@ class FrameWorker(Worker):
         index = self.frames.index(loaded.target)
         return self.memory.keep(index, encoded, [mask[loaded.window] for mask in masks]) or None
 
-    def _restore(self, before: deque[Loaded]) -> None:
-        assert self.memory is not None or not before
-        for one in before:
-            encoded, masks = self.model.encode(one.picture[one.window]), self.work.masks(one.target)
-            self.memory.restore(  # type: ignore[union-attr]
-                self.frames.index(one.target),
-                encoded,
-                [mask[one.window] for mask in masks],
-                self.remembered[one.target.name],
-            )
-        before.clear()
+    def _restore(self, before: Mapping[str, deque[Loaded]]) -> None:
+        frames = {self.frames.index(one.target): one for shots in before.values() for one in shots}
+        for index, one in sorted(frames.items()):
+            assert self.memory is not None  # nothing is remembered without one
+            encoded = self.model.encode(one.picture[one.window])
+            masks = [mask[one.window] for mask in self.work.masks(one.target)]
+            self.memory.restore(index, encoded, masks, self.remembered[one.target.name])
 
 
 def in_order(
