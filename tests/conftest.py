@@ -20,7 +20,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 if TYPE_CHECKING:
-    from insid3 import INSID3
+    from insid3 import INSID3, Concept
     from insid3.types import Encoder
 
 hypothesis.settings.register_profile("insid3", deadline=None, derandomize=True, max_examples=40)
@@ -119,6 +119,23 @@ def own(tmp_path: Path) -> Path:
     ]
     (folder / "episodes.json").write_text(json.dumps(episodes))
     return folder
+
+
+@pytest.fixture
+def model() -> "INSID3":
+    """One that sees colours."""
+    from stubs import colour_model
+
+    return colour_model()
+
+
+@pytest.fixture
+def red(model: "INSID3") -> "Concept":
+    """What is red, by a box."""
+    from stubs import box_mask, scene
+
+    box = (16, 16, 48, 48)
+    return model.concept(scene(box), box_mask(*box), name="red")
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ from insid3.eval.reader import Readers
 from insid3.eval.remote import remote as episodes_elsewhere
 from insid3.eval.run import Evaluation
 from insid3.on_ray import Pool, spread
-from stubs import box_mask, colour_model, other_model, scene, slow_model
+from stubs import box_mask, colour_model, other_model, ray_workers, scene, slow_model
 
 TWO = Pool(workers=2, threads=1, device="cpu")
 
@@ -42,11 +42,6 @@ def cluster() -> Iterator[None]:
         ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
         yield
         ray.shutdown()
-
-
-@pytest.fixture
-def model() -> INSID3:
-    return colour_model()
 
 
 @pytest.fixture
@@ -117,28 +112,16 @@ def test_a_worker_that_is_killed_loses_nothing(
     expected = list(start(model, concepts, photos, tmp_path / "here"))
     running = iter(start(model, concepts, photos, tmp_path / "there", slow_model))
     found = [next(running)]
-    workers = _workers()
+    workers = ray_workers()
     assert len(workers) == 2
     os.kill(workers[0], signal.SIGKILL)
     found += running
-    assert workers[0] not in _workers()
+    assert workers[0] not in ray_workers()
     assert told(found) == told(expected)  # every target, and none twice
     assert files(tmp_path / "there") == files(tmp_path / "here")
     assert not [
         path for path in (tmp_path / "there").iterdir() if path.name.startswith(".") and "lock" not in path.name
     ]
-
-
-def _workers() -> list[int]:
-    """Processes that Ray calls by what they do."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            if (folder / "cmdline").read_bytes().startswith(b"ray::MapWorker"):
-                found.append(int(folder.name))
-        except OSError:
-            continue
-    return found
 
 
 @pytest.mark.usefixtures("cluster")

@@ -23,16 +23,6 @@ def iou(a: np.ndarray, b: np.ndarray) -> float:
     return float((a & b).sum() / (a | b).sum())
 
 
-@pytest.fixture
-def model() -> INSID3:
-    return colour_model()
-
-
-@pytest.fixture
-def red(model: INSID3) -> Concept:
-    return model.concept(scene(BOX), box_mask(*BOX), name="red")
-
-
 @pytest.fixture(scope="module")
 def cheetah(model280: INSID3, pictures: dict[str, Path]) -> Concept:
     return model280.concept(*from_labelme(DRAWN, picture=pictures["cheetah1"]), name="cheetah")

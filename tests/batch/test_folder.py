@@ -18,19 +18,9 @@ from insid3.batch.options import Options
 from insid3.batch.runner import Run
 from insid3.batch.sources import Shard, find_targets
 from insid3.errors import ConfigError, OutputError
-from stubs import box_mask, colour_model, scene
+from stubs import colour_model, scene
 
 BOX = (16, 16, 48, 48)
-
-
-@pytest.fixture
-def model() -> INSID3:
-    return colour_model()
-
-
-@pytest.fixture
-def red(model: INSID3) -> Concept:
-    return model.concept(scene(BOX), box_mask(*BOX), name="red")
 
 
 @pytest.fixture

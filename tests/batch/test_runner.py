@@ -20,16 +20,6 @@ BOX = (16, 16, 48, 48)
 
 
 @pytest.fixture
-def model() -> INSID3:
-    return colour_model()
-
-
-@pytest.fixture
-def red(model: INSID3) -> Concept:
-    return model.concept(scene(BOX), box_mask(*BOX), name="red")
-
-
-@pytest.fixture
 def photos(tmp_path: Path) -> Path:
     folder = tmp_path / "photos"
     (folder / "sub").mkdir(parents=True)

@@ -10,23 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from stubs import ray_workers
+
 EXAMPLE = Path(__file__).parents[2] / "examples" / "cheetah1.json"
 
 
 def lines(out: Path) -> list[dict[str, object]]:
     file = out / "results.jsonl"
     return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
-
-
-def workers() -> list[int]:
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            if (folder / "cmdline").read_bytes().startswith(b"ray::MapWorker"):
-                found.append(int(folder.name))
-        except OSError:
-            continue
-    return found
 
 
 @pytest.mark.long
@@ -60,7 +51,7 @@ def test_a_killed_worker_and_a_stopped_run_lose_nothing(pictures: dict[str, Path
     done = len(lines(there))
     assert 4 <= done < 41
     second = running(done + 2)
-    two = workers()
+    two = ray_workers()
     assert len(two) == 2
     os.kill(two[0], signal.SIGKILL)
     told = second.communicate(timeout=200)[1]
@@ -72,4 +63,4 @@ def test_a_killed_worker_and_a_stopped_run_lose_nothing(pictures: dict[str, Path
         assert (there / file.name).read_bytes() == file.read_bytes()
     timeless = [sorted(({**x, "seconds": 0} for x in lines(o)), key=str) for o in (tmp_path / "here", there)]
     assert timeless[0] == timeless[1]
-    assert not workers()
+    assert not ray_workers()

@@ -30,16 +30,6 @@ BOX = (16, 16, 48, 48)
 
 
 @pytest.fixture
-def model() -> INSID3:
-    return colour_model()
-
-
-@pytest.fixture
-def red(model: INSID3) -> Concept:
-    return model.concept(scene(BOX), box_mask(*BOX), name="red")
-
-
-@pytest.fixture
 def clip(tmp_path: Path) -> Path:
     return write_clip(tmp_path / "clip.mp4", moving())
 
