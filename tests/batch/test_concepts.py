@@ -478,6 +478,10 @@ def test_examples_in_a_list(model: INSID3, tmp_path: Path) -> None:
         ({"concepts": [{"name": "x"}]}, "needs a file .* or as many masks as images"),
         ({"concepts": [{"name": "x", "images": ["a.png"]}]}, "needs a file"),
         ({"concepts": [{"name": "x", "image": "a.png"}]}, "unknown entries image; known"),
+        ({"concepts": [{"name": 7}]}, "name must be text, got 7"),
+        ({"concepts": [{"name": "x", "id": "7"}]}, "concept 'x': id must be a whole number from 1 on, got '7'"),
+        ({"concepts": [{"name": "x", "id": True}]}, "id must be a whole number from 1 on, got True"),
+        ({"concepts": [{"name": "x", "label": 1.5}]}, 'label must be a whole number or "any", got 1.5'),
         ({"things": []}, "is not a list of concepts"),
         ([], "is not a list of concepts"),
     ):

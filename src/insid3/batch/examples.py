@@ -80,7 +80,15 @@ def _listed(entry: dict[str, Any], folder: Path) -> Example:
         values = entry.get(key, [])
         return tuple(folder / value for value in ([values] if isinstance(values, str) else values))
 
-    name, images, masks = str(entry["name"]), paths("images"), paths("masks")
+    name, number, label = entry["name"], entry.get("id"), entry.get("label")
+    for key, valid, expected in (
+        ("name", isinstance(name, str) and name, "text"),
+        ("id", number is None or (type(number) is int and number > 0), "a whole number from 1 on"),
+        ("label", label in (None, "any") or type(label) is int, 'a whole number or "any"'),
+    ):
+        if not valid:
+            raise ConceptError(f"concept {name!r}: {key} must be {expected}, got {entry[key]!r}")
+    images, masks = paths("images"), paths("masks")
     if ("file" in entry) == bool(images) or len(images) != len(masks):
         raise ConceptError(f"concept {name!r} needs a file (.insid3), or as many masks as images")
     return Example(
@@ -89,8 +97,8 @@ def _listed(entry: dict[str, Any], folder: Path) -> Example:
         images=images,
         masks=masks,
         negatives=paths("negatives"),
-        label=entry.get("label"),
-        id=entry.get("id"),
+        label=label,
+        id=number,
         colour=parse_colour(entry["colour"]) if "colour" in entry else None,
     )
 
