@@ -34,10 +34,11 @@ def from_labelme(path: str | os.PathLike[str], category: str | None = None, pict
     path = Path(path)
     data = _json(path)
     with _parsing(path, "labelme"):
-        labels = sorted({str(shape["label"]) for shape in data["shapes"]})
+        shapes = with_area(data["shapes"]) or data["shapes"]
+        labels = sorted({str(shape["label"]) for shape in shapes})
         chosen = _choose(category, labels, f"{path} has the labels")
         canvas = Image.new("1", _size(data["imageHeight"], data["imageWidth"], path)[::-1])
-        for shape in data["shapes"]:
+        for shape in shapes:
             if str(shape["label"]) == chosen:
                 draw_shape(canvas, shape, path)
         beside = path.parent / str(data["imagePath"]).replace("\\", "/")
@@ -165,6 +166,11 @@ def _choose(wanted: str | None, present: list[str], have: str) -> str:
     if wanted not in present:
         raise MaskError(f"{have} {', '.join(present)}: choose one with --category")
     return wanted
+
+
+def with_area(shapes: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """labelme's shapes without its points and lines."""
+    return [shape for shape in shapes if shape.get("shape_type") not in ("point", "points", "line", "linestrip")]
 
 
 def draw_shape(canvas: Image.Image, shape: dict[str, Any], path: Path) -> None:

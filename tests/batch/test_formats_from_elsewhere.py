@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from insid3.annotations import from_labelme
 from insid3.batch.formats import FORMATS
 from insid3.batch.formats.coco import Coco
 from insid3.batch.formats.polygons import polygons
@@ -193,3 +194,19 @@ def test_voc_with_suffixes_as_cameras_write_them(tmp_path: Path) -> None:
     FORMATS["voc"].write(LABELS, [picture], tmp_path / "voc")
     (read,) = FORMATS["voc"].read(tmp_path / "voc")[1]
     assert read.path == tmp_path / "voc" / "JPEGImages" / "a.JPG"
+
+
+def test_points_and_lines_are_passed_over(tmp_path: Path) -> None:
+    FORMATS["labelme"].write(LABELS, marked(tmp_path, "box"), tmp_path / "out")
+    (tmp_path / "out" / "concepts.json").unlink()
+    file = tmp_path / "out" / "a.json"
+    content = json.loads(file.read_text())
+    for kind, points in (("point", [[1, 1]]), ("line", [[1, 1], [2, 2]]), ("linestrip", [[1, 1], [2, 2], [3, 3]])):
+        content["shapes"].append({"label": "tail", "shape_type": kind, "points": points})
+    file.write_text(json.dumps(content))
+    labels, pictures = FORMATS["labelme"].read(tmp_path / "out")
+    assert [label.name for label in labels] == ["cat"]
+    (found,) = next(pictures).instances
+    assert iou(found.whole(SIZE), masks()["box"]) > 0.95
+    _, mask = from_labelme(file)  # one label, so it need not be chosen
+    assert (mask == found.whole(SIZE)).all()

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from insid3.annotations import draw_shape
+from insid3.annotations import draw_shape, with_area
 from insid3.batch.formats.base import LABELS, Marked, below, label_of, read_json, read_labels, reading, write_labels
 from insid3.batch.formats.polygons import polygons
 from insid3.errors import DataError
@@ -23,7 +23,7 @@ from insid3.storage import write_text
 
 class Labelme:
     """Polygons through the centres of the border's pixels, or masks where there are holes; an object's parts share a
-    group.
+    group. Points and lines, which have no area, are not read.
     """
 
     title = "labelme, a JSON file for each picture"
@@ -66,7 +66,7 @@ class Labelme:
             names: list[str] = []
             for file in files:
                 with reading(file, "labelme"):
-                    names += [str(shape["label"]) for shape in read_json(file)["shapes"]]
+                    names += [str(shape["label"]) for shape in with_area(read_json(file)["shapes"])]
             labels = [label_of(name, i) for i, name in enumerate(sorted(set(names)))]
         return labels, (_marked(file, folder, {label.name: i for i, label in enumerate(labels)}) for file in files)
 
@@ -78,7 +78,7 @@ def _marked(file: Path, folder: Path, index: dict[str, int]) -> Marked:
         if min(size) < 1 or size[0] * size[1] > MAX_PIXELS:
             raise ValueError(f"a picture of {size[1]} x {size[0]} pixels")
         canvases: dict[Any, tuple[int, Image.Image]] = {}
-        for number, shape in enumerate(data["shapes"]):
+        for number, shape in enumerate(with_area(data["shapes"])):
             group = shape.get("group_id")
             key = ("alone", number) if group is None else (group, shape["label"])
             _, canvas = canvases.setdefault(key, (index[shape["label"]], Image.new("1", size[::-1])))
