@@ -34,7 +34,8 @@ TWO = Pool(workers=2, threads=1, device="cpu")
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
     """Of two CPUs; its processes find the stubs."""
-    ray = pytest.importorskip("ray")
+    import ray
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(Path(__file__).parent))
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")

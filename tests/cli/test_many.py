@@ -373,6 +373,12 @@ def test_a_video_that_was_cut_off_is_marked_as_far_as_it_goes(two: Invoke) -> No
     path.write_bytes(b"")
     broken = two("video", "clip.mp4", "--concept", "red.insid3", "-o", "out")
     assert "clip.mp4 cannot be read as a video" in str(broken.exception)
+    assert "gone.mp4 cannot be read as a video (No such" in str(
+        two("video", "gone.mp4", "--concept", "red.insid3", "-o", "gone").exception
+    )
+    tiled = two("video", "photos", "--concept", "red.insid3", "-o", "tiled", "--tile", 32, "--memory", 2)
+    assert "a memory needs frames that are seen whole" in str(tiled.exception)
+    assert not Path("tiled").exists()
     assert "clip.mp4 cannot be read as a video" in str(two("frames", "clip.mp4", "-o", "label").exception)
 
 

@@ -163,7 +163,7 @@ def test_chosen_frames() -> None:
     assert chosen(10, rate, 4) == [0, 4, 8]
     assert chosen(10, rate, 2, "0.3", "7f") == [3, 5, 7]
     assert chosen(10, rate, 1, "8f", "99") == [8, 9]
-    with pytest.raises(ConfigError, match=r"no frame lies from 2 to the end: there are 10"):
+    with pytest.raises(ConfigError, match=r"no frame lies from 2 to the end: it has 10 frames"):
         chosen(10, rate, 1, "2")
     with pytest.raises(ConfigError, match="every must be 1 or more"):
         chosen(10, rate, 0)

@@ -127,7 +127,7 @@ def video(
     from insid3.labels import numbered
     from insid3.video.film import film as write_film
     from insid3.video.frames import in_order, overlays
-    from insid3.video.memory import Bank
+    from insid3.video.memory import Bank, Memory
 
     bank = Bank(memory, memory_score, memory_gap) if memory else None
     max_pixels = model.given("max_pixels")
@@ -135,6 +135,8 @@ def video(
     loaded = model.load()
     concepts = make_concepts(loaded, reference, mask, concept, label, from_coco, image, category, negative, name)
     labels = numbered(concepts)
+    if bank:
+        Memory(loaded, concepts, bank)  # whether there can be one, before anything is written
     run = Run(
         loaded, concepts, found.targets, output, options, overwrite=overwrite,
         engine=partial(in_order, loaded, found, bank),
@@ -187,13 +189,13 @@ def _frames(
 ) -> "Frames":  # fmt: skip
     from fractions import Fraction
 
-    from insid3.batch.sources import find_targets
+    from insid3.batch.sources import VIDEOS, find_targets
     from insid3.images import MAX_PIXELS
     from insid3.video.clip import Clip, chosen
     from insid3.video.frames import ClipFrames, PictureFrames, natural
 
     path = Path(source)
-    if path.is_file() and path.suffix.lower() != ".txt":
+    if path.suffix.lower() in VIDEOS or (path.is_file() and path.suffix.lower() != ".txt"):
         if path.resolve().parent == output.resolve():
             raise OutputError(f"{source} lies in the output folder {output}: use another one")
         clip = Clip(path)

@@ -150,7 +150,7 @@ def chosen(
     first = place_of(begin, at) if begin else 0
     last = min(place_of(end, at) if end else count, count - 1)
     if first > last:
-        raise ConfigError(f"no frame lies from {begin or 0} to {end or 'the end'}: there are {count}")
+        raise ConfigError(f"no frame lies from {begin or 0} to {end or 'the end'}: it has {count} frames")
     return list(range(first, last + 1, every))
 
 
