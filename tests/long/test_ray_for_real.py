@@ -64,3 +64,18 @@ def test_a_killed_worker_and_a_stopped_run_lose_nothing(pictures: dict[str, Path
     timeless = [sorted(({**x, "seconds": 0} for x in lines(o)), key=str) for o in (tmp_path / "here", there)]
     assert timeless[0] == timeless[1]
     assert not ray_workers()
+
+
+@pytest.mark.long
+def test_an_evaluation_by_the_command_line(own: Path, tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "insid3", "evaluate", f"episodes:{own}", "--size", "280", "--sweep", "tau=0.6,0.7"]
+    for name, more in (("here", []), ("there", ["--engine", "ray", "--workers", "2"])):
+        command = [*words, "--threads", "1", "--quiet", "-o", str(tmp_path / name), *more]
+        subprocess.run(command, check=True, capture_output=True, timeout=200)
+    for tau in ("tau=0.6", "tau=0.7"):
+        timeless = [
+            sorted(({**line, "seconds": 0} for line in lines(tmp_path / name / tau)), key=str)
+            for name in ("here", "there")
+        ]
+        assert len(timeless[0]) == 6
+        assert timeless[0] == timeless[1]
