@@ -20,9 +20,11 @@ LAYERS = [
     {"encoded", "positional", "refinement", "labels"},
     {"derived"},
     {"pipeline"},
+    {"inside", "regions"},
     {"draw", "batch"},
     {"video"},
     {"eval"},
+    {"app"},
     {"cli", "__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -62,6 +62,21 @@ class Evidence:
         return candidates(self.forward, self.votes, self.shots)
 
 
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """The clusters of a target, of all its windows, as a concept sees them (stages 3 to 5).
+
+    Attributes:
+        labels: (n,) the cluster of each patch.
+        seed: the cluster that is the concept most surely.
+        scores: (k,) of each cluster, what the threshold is compared with.
+    """
+
+    labels: Int[Tensor, "n"]
+    seed: int
+    scores: Float[Tensor, "k"]
+
+
 class Derived:
     """Of one encoder's tokens. What follows from a target or a concept lives as long as that."""
 

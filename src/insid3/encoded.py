@@ -12,9 +12,10 @@ from torch.nn.functional import pad
 
 from insid3.blocks import give_back, is_out_of_memory
 from insid3.config import Config
-from insid3.errors import SizeError
+from insid3.errors import ConfigError, SizeError
 from insid3.frame import Frame, inner_size
-from insid3.images import resize_image, resize_mask, resize_part
+from insid3.images import Source, name_of, read_image, resize_image, resize_mask, resize_part
+from insid3.refinement import picture_to_refine, working_size
 from insid3.stages.encode import normalise, patch_mask, unit_tokens
 from insid3.types import Encoder
 
@@ -41,6 +42,21 @@ class Encoded:
     tokens: Float[Tensor, "w n c"]
     picture: UInt8[np.ndarray, "h2 w2 3"] | None = None
     _kept: dict[Any, Any] = field(default_factory=dict, repr=False)
+
+    def accept(self, encoder: Encoder, config: Config, *, to_segment: bool) -> None:
+        """Whether the encoder would make the same of the picture with these settings.
+
+        Raises:
+            ConfigError: no; says what differs.
+        """
+        frame = Frame.of(self.frame.size, config, encoder.patch_size, tiled=to_segment)
+        if (self.backbone, self.weights_hash) != (encoder.name, encoder.weights_hash):
+            raise ConfigError(f"{self.name} was encoded with {self.backbone} ({self.weights_hash}), not this model")
+        if (self.frame, self.config.size) != (frame, config.size):
+            raise ConfigError(f"{self.name} was encoded with another size, fit or tile than this asks for")
+        seen, refined = self.picture, to_segment and config.refine != "none"
+        if refined and (seen is None or seen.shape[:2] != working_size(frame, config)):
+            raise ConfigError(f"{self.name} was encoded without refine, or with another crf_size: encode it again")
 
     def once(self, key: Any, compute: Callable[[], T]) -> T:
         """What `compute` gave when it was first asked for by that key."""
@@ -69,6 +85,25 @@ def encode(
             (height, width), side = frames[i].cells, frames[i].side
             results[i][w].copy_(tokens.view(side, side, -1)[:height, :width].reshape(height * width, -1))
     return results
+
+
+def encode_all(encoder: Encoder, targets: Sequence[Source], config: Config, *, to_segment: bool) -> list[Encoded]:
+    """Targets as values; all at once, which GPUs like.
+
+    Raises:
+        ImageError: one of them cannot be used.
+        SizeError: as `encode`.
+    """
+    pictures = [read_image(target, config.max_pixels) for target in targets]
+    frames = [Frame.of(p.shape[:2], config, encoder.patch_size, tiled=to_segment) for p in pictures]
+    tokens = encode(encoder, pictures, frames, config)
+    return [
+        Encoded(
+            name_of(targets[i]), encoder.name, encoder.weights_hash, config, frames[i], tokens[i],
+            picture_to_refine(pictures[i], frames[i], config) if to_segment else None,
+        )
+        for i in range(len(pictures))
+    ]  # fmt: skip
 
 
 def mask_patches(mask: Bool[np.ndarray, "H W"], config: Config, encoder: Encoder) -> Bool[Tensor, "n"]:

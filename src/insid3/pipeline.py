@@ -14,14 +14,14 @@ from torch import Tensor
 from insid3.backbones import find, load_encoder, uncalibrated
 from insid3.concept import PER_SHOT, Concept
 from insid3.config import Config
-from insid3.derived import Derived, Evidence
-from insid3.encoded import Encoded, encode, mask_patches
+from insid3.derived import Derived, Evidence, Scored
+from insid3.encoded import Encoded, encode, encode_all, mask_patches
 from insid3.errors import ConceptError, ConfigError, ImageError, Insid3Error
 from insid3.frame import Frame
 from insid3.images import Label, Source, name_of, read_image, read_mask, thumbnail
 from insid3.labels import LabelMap, decide, numbered
 from insid3.points import checked_points, points_to_grid
-from insid3.refinement import picture_to_refine, soft_scores, to_mask, working_size
+from insid3.refinement import soft_scores, to_mask
 from insid3.stages.aggregate import cluster_scores, margins
 from insid3.stages.cluster import cluster_means
 from insid3.stages.match import match
@@ -86,6 +86,16 @@ class INSID3:
         if found.defaults is None:
             settings = uncalibrated(encoder).configs(**config)
         return cls(encoder, *settings)
+
+    def but(self, **changes: Any) -> "INSID3":
+        """With other settings, by the names of `Config`: the same encoder, and what it has kept serves both.
+
+        Raises:
+            ConfigError: unknown name or invalid value.
+        """
+        other = INSID3(self.encoder, self.config.but(**changes), self.match_config.but(**changes))
+        other.derived = self.derived
+        return other
 
     def concept(
         self,
@@ -162,6 +172,20 @@ class INSID3:
         more = self.concept(shots, masks)
         return replace(concept, **{name: getattr(concept, name) + getattr(more, name) for name in PER_SHOT})
 
+    def redraw(self, concept: Concept, masks: Source | Sequence[Source], *, label: Label = None) -> Concept:
+        """A concept with other masks for its pictures, which are not encoded again.
+
+        Args and errors: as `concept`.
+        """
+        drawn = _listed(masks)
+        if len(drawn) != concept.shots:
+            raise ConceptError(f"expected one mask for each of {concept.shots} pictures, got {len(drawn)}")
+        concept.accept(self.encoder, self.config.fit, self.config.size)
+        sizes, limit = concept.image_sizes, self.config.max_pixels
+        full = tuple(read_mask(mask, size, label, limit) for mask, size in zip(drawn, sizes, strict=True))
+        patches = tuple(mask_patches(mask, self.config, self.encoder) for mask in full)
+        return replace(concept, masks=full, patch_masks=patches)
+
     def encode(self, target: Source) -> Encoded:
         """Encode a picture once, to segment and match it with several concepts.
 
@@ -173,7 +197,7 @@ class INSID3:
 
     def encode_many(self, targets: Sequence[Source]) -> list[Encoded]:
         """Several pictures at once, which GPUs like; as `encode`."""
-        return self._encoded_all(targets, self.config, to_segment=True)
+        return encode_all(self.encoder, targets, self.config, to_segment=True)
 
     def segment(self, target: Source | Encoded, concept: Concept) -> Segmentation:
         """Mark the concept in one picture.
@@ -190,15 +214,12 @@ class INSID3:
             SizeError: not enough memory.
         """
         config, found = self.config, self.evidence(target, concept)
-        candidate = found.candidate
-        if not candidate.any():
+        if not found.candidate.any():
             nothing = torch.full_like(found.forward, -1)
             otherwise = "no patch resembles the concept more than its background"
             return self.marked(found, nothing, otherwise, scores=nothing)
-        labels = self.derived.labels(found.target, config)
-        seed = seed_cluster(cluster_means(found.debiased, labels), found.reference.prototype, labels, candidate)
-        means = cluster_means(found.target.tokens.flatten(0, 1), labels)
-        scores = cluster_scores(means, found.forward, labels, candidate, seed, config.aggregation)
+        scored = self.scored(found)
+        seed, scores, labels = scored.seed, scored.scores, scored.labels
         margin = margins(scores, seed, config.threshold, config.keep_seed)[labels]
         otherwise = f"no cluster scores above the threshold {config.threshold:g} (the best: {scores.max():.2f})"
         if config.keep_seed:
@@ -315,6 +336,14 @@ class INSID3:
         encoded = self._encoded(target, self.config, to_segment=True)
         return self.derived.evidence(encoded, concept, self.config)
 
+    def scored(self, evidence: Evidence) -> Scored:
+        """Stages 3 to 5, of a target that has a candidate."""
+        labels, candidate = self.derived.labels(evidence.target, self.config), evidence.candidate
+        seed = seed_cluster(cluster_means(evidence.debiased, labels), evidence.reference.prototype, labels, candidate)
+        means = cluster_means(evidence.target.tokens.flatten(0, 1), labels)
+        scores = cluster_scores(means, evidence.forward, labels, candidate, seed, self.config.aggregation)
+        return Scored(labels, seed, scores)
+
     def marked(
         self,
         evidence: Evidence,
@@ -356,33 +385,10 @@ class INSID3:
         )
 
     def _encoded(self, target: Source | Encoded, config: Config, *, to_segment: bool) -> Encoded:
-        """What `encode` would make of the target with these settings; refuse what others made."""
-        if not isinstance(target, Encoded):
-            return self._encoded_all([target], config, to_segment=to_segment)[0]
-        frame = Frame.of(target.frame.size, config, self.encoder.patch_size, tiled=to_segment)
-        if (target.backbone, target.weights_hash) != (self.encoder.name, self.encoder.weights_hash):
-            raise ConfigError(
-                f"{target.name} was encoded with {target.backbone} ({target.weights_hash}), not this model"
-            )
-        if (target.frame, target.config.size) != (frame, config.size):
-            raise ConfigError(f"{target.name} was encoded with another size, fit or tile than this asks for")
-        seen = target.picture
-        refined = to_segment and config.refine != "none"
-        if refined and (seen is None or seen.shape[:2] != working_size(frame, config)):
-            raise ConfigError(f"{target.name} was encoded without refine, or with another crf_size: encode it again")
-        return target
-
-    def _encoded_all(self, targets: Sequence[Source], config: Config, *, to_segment: bool) -> list[Encoded]:
-        pictures = [read_image(target, config.max_pixels) for target in targets]
-        frames = [Frame.of(p.shape[:2], config, self.encoder.patch_size, tiled=to_segment) for p in pictures]
-        tokens = encode(self.encoder, pictures, frames, config)
-        return [
-            Encoded(
-                name_of(targets[i]), self.encoder.name, self.encoder.weights_hash, config, frames[i], tokens[i],
-                picture_to_refine(pictures[i], frames[i], config) if to_segment else None,
-            )
-            for i in range(len(pictures))
-        ]  # fmt: skip
+        if isinstance(target, Encoded):
+            target.accept(self.encoder, config, to_segment=to_segment)
+            return target
+        return encode_all(self.encoder, [target], config, to_segment=to_segment)[0]
 
     def _encode(self, picture: UInt8[np.ndarray, "H W 3"], config: Config) -> Float[Tensor, "n c"]:
         frame = Frame.of(picture.shape[:2], config, self.encoder.patch_size, tiled=False)

@@ -7,6 +7,21 @@ from numpy.typing import ArrayLike
 from insid3.errors import ConfigError
 
 
+def parse_points(text: str) -> list[tuple[float, float]]:
+    """ "417,180 300,220" as (x, y) pairs.
+
+    Raises:
+        ConfigError: something else, or nothing.
+    """
+    try:
+        pairs = [tuple(float(number) for number in pair.split(",")) for pair in text.split()]
+        if not pairs or any(len(pair) != 2 for pair in pairs):
+            raise ValueError
+    except ValueError:
+        raise ConfigError(f"points must look like '417,180 300,220', got {text!r}") from None
+    return pairs  # type: ignore[return-value]
+
+
 def checked_points(points: ArrayLike, size: tuple[int, int]) -> Float[np.ndarray, "p 2"]:
     """(x, y) pairs inside a picture of `size`.
 

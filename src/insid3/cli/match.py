@@ -34,13 +34,12 @@ def match(
     insid3 match --reference boat.jpg --points "417,180 300,220" target.jpg -o plot.jpg
     """
     from insid3.errors import ConfigError, OutputError
+    from insid3.points import parse_points
 
     try:
-        known = [[float(number) for number in pair.split(",")] for pair in points.split()]
-        if not known or any(len(pair) != 2 for pair in known):
-            raise ValueError
-    except ValueError:
-        raise ConfigError(f"--points must look like '417,180 300,220', got {points!r}") from None
+        known = [list(point) for point in parse_points(points)]
+    except ConfigError as error:
+        raise ConfigError(f"--{error}") from None
     if output is not None:
         from PIL import Image
 
