@@ -69,7 +69,7 @@ def one(engine: str, workers: int, count: int) -> None:
     load = partial(INSID3.from_pretrained, device="cpu")
     model = load()
     example = next(picture for picture in pictures if picture.stem == "cheetah1")
-    concept = model.concept(*from_labelme(ROOT / "examples/cheetah1.json", picture=example))
+    concept = model.concept(*from_labelme(ROOT / "src/insid3/app/cheetah1.json", picture=example))
     with tempfile.TemporaryDirectory() as folder:
         for i in range(count):
             picture = pictures[i % len(pictures)]

@@ -63,7 +63,7 @@ def plain(size: int) -> Run:
     assert defaults is not None
     rank, tau, threshold = defaults.rank, defaults.tau, defaults.threshold
     reference, target = pictures()
-    _, drawn = from_labelme(HERE.parent / "examples" / "cheetah1.json", picture=reference)
+    _, drawn = from_labelme(HERE.parent / "src/insid3/app/cheetah1.json", picture=reference)
     side = size // encoder.patch_size
 
     def encode(picture: np.ndarray) -> torch.Tensor:
@@ -113,7 +113,7 @@ def ours(way: str, size: int) -> tuple[Run, Run, Callable[[], dict[str, float]]]
     from insid3.annotations import from_labelme
 
     reference, target = pictures()
-    _, drawn = from_labelme(HERE.parent / "examples" / "cheetah1.json", picture=reference)
+    _, drawn = from_labelme(HERE.parent / "src/insid3/app/cheetah1.json", picture=reference)
     dtype, engine = ("float32", "torch") if way == "torch" else (way, "auto")
     model = INSID3.from_pretrained(device="cpu", dtype=dtype, engine=engine, size=size)
     kept = model.concept(reference, drawn)

@@ -1,42 +1,26 @@
 """`make demo`: one example, a cheetah, marked in pictures that the program has never seen.
 
-The pictures come out of the installed gradio wheel; the example's mask is the polygon in cheetah1.json (labelme).
+The pictures come out of the installed gradio wheel; the example's mask is a polygon of ours (labelme).
 """
 
-from importlib.util import find_spec
 from pathlib import Path
 
 from PIL import Image
 
 from insid3 import INSID3
 from insid3.annotations import from_labelme
+from insid3.app.cheetahs import POLYGON, cheetah_pictures
 from insid3.batch.writers import write_mask, write_overlay
 from insid3.draw import overlay, sheet
 from insid3.images import read_image
 from insid3.labels import MAGENTA
 
-HERE = Path(__file__).parent
-OUT = HERE.parent / "demo"
-
-
-def demo_pictures() -> list[Path]:
-    found = find_spec("gradio")
-    if found is None or not found.submodule_search_locations:
-        raise SystemExit('the demo pictures are in the gradio package: pip install -e ".[all]"')
-    gradio = Path(found.submodule_search_locations[0])
-    images = gradio / "media_assets" / "images"
-    return [
-        images / "cheetah1.jpg",
-        images / "cheetah.jpg",
-        gradio / "test_data" / "cheetah2.jpg",
-        images / "lion.jpg",
-        images / "tower.jpg",
-    ]
+OUT = Path(__file__).parents[1] / "demo"
 
 
 def main() -> None:
-    targets = demo_pictures()
-    _, mask = from_labelme(HERE / "cheetah1.json", picture=targets[0])
+    targets = cheetah_pictures()
+    _, mask = from_labelme(POLYGON, picture=targets[0])
 
     model = INSID3.from_pretrained()
     cheetah = model.concept(targets[0], mask, name="cheetah")

@@ -85,6 +85,8 @@ def test_using_the_model_pulls_no_optional_package() -> None:
         "tifffile",
         "contourpy",
         "shapely",
+        "fastapi",
+        "pandas",
     ]
     code = f"import sys; from insid3 import INSID3; print([name for name in {optional} if name in sys.modules])"
     assert run(code).strip() == "[]"

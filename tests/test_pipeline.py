@@ -16,7 +16,7 @@ from insid3.stages.refine import resized
 from stubs import ColourEncoder, box_mask, colour_model, scene
 
 BOX = (16, 16, 48, 48)
-DRAWN = Path(__file__).parent.parent / "examples" / "cheetah1.json"
+DRAWN = Path(__file__).parent.parent / "src/insid3/app/cheetah1.json"
 
 
 def iou(a: np.ndarray, b: np.ndarray) -> float:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from insid3.storage import write_atomically
 from insid3.types import Encoder
 
 _FORMAT, _VERSION = "insid3-concept", 1
-PER_SHOT = ("tokens", "patch_masks", "masks", "image_sizes", "sources", "thumbnails")  #: fields with a value for each
+_PER_SHOT = ("tokens", "patch_masks", "masks", "image_sizes", "sources", "thumbnails")  #: fields with a value for each
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +78,10 @@ class Concept:
     @property
     def shots(self) -> int:
         return len(self.tokens)
+
+    def with_shots(self, other: "Concept") -> "Concept":
+        """The shots of both; everything else is this one's."""
+        return replace(self, **{name: getattr(self, name) + getattr(other, name) for name in _PER_SHOT})
 
     def accept(self, encoder: Encoder, fit: str, *sizes: int) -> None:
         """Whether the encoder would have made these tokens, at one of these sizes.

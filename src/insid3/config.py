@@ -18,6 +18,11 @@ _CHOICES = {
 _OPTIONAL = ("kmeans", "tile", "crf_size")
 
 
+def flag(setting: str) -> str:
+    """What a setting is called on the command line."""
+    return "--tile-overlap" if setting == "overlap" else f"--{setting.replace('_', '-')}"  # concepts overlap too
+
+
 @dataclass(frozen=True)
 class Config:
     """Settings of one model. The first four default to the backbone's own values.

@@ -1,9 +1,10 @@
 """Pictures to look at: overlays, heat maps, match plots, contact sheets."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
 from insid3.labels import MAGENTA, PALETTE, Colour
@@ -87,11 +88,37 @@ def matches(
     right = np.asarray(found) * height / target.shape[0] + [sides[0].width + gap, 0]
     for i, (a, b) in enumerate(zip(left, right, strict=True)):
         draw.line([*a, *b], fill=PALETTE[i % len(PALETTE)], width=2)
-    for i, (a, b) in enumerate(zip(left, right, strict=True)):
-        for x, y in (a, b):
-            draw.ellipse([x - 11, y - 11, x + 11, y + 11], fill=PALETTE[i % len(PALETTE)], outline="white", width=2)
-            draw.text((x, y), str(i + 1), fill="black", anchor="mm", font=ImageFont.load_default(13))
+    _discs(draw, left)
+    _discs(draw, right)
     return np.asarray(sheet)
+
+
+def points(picture: UInt8[np.ndarray, "H W 3"], xy: Float[np.ndarray, "p 2"]) -> UInt8[np.ndarray, "H W 3"]:
+    """The picture with numbered points, (x, y) in its pixels."""
+    image = Image.fromarray(picture)
+    _discs(ImageDraw.Draw(image), xy)
+    return np.asarray(image)
+
+
+def segments(
+    picture: UInt8[np.ndarray, "H W 3"], labels: Int[np.ndarray, "H W"], opacity: float = 0.55
+) -> UInt8[np.ndarray, "H W 3"]:
+    """Every label in a colour of its own over the greyed picture, neighbouring numbers in distant hues."""
+    golden = np.arange(int(labels.max()) + 1) * 0.61803
+    hue = (golden % 1 * 255, np.full(len(golden), 170), 255 - np.arange(len(golden)) % 3 * 45)
+    colours = np.asarray(Image.fromarray(np.stack(hue, -1).astype(np.uint8)[None], "HSV").convert("RGB"))[0]
+    grey = picture.mean(-1, keepdims=True)
+    return (grey * (1 - opacity) + colours[labels] * opacity).round().astype(np.uint8)
+
+
+def borders(picture: UInt8[np.ndarray, "H W 3"], labels: Int[np.ndarray, "H W"]) -> UInt8[np.ndarray, "H W 3"]:
+    """The picture with thin light lines between labels."""
+    edges = np.zeros(labels.shape, bool)
+    edges[:, 1:] |= labels[:, 1:] != labels[:, :-1]
+    edges[1:] |= labels[1:] != labels[:-1]
+    shown = picture.copy()
+    shown[edges] = shown[edges] // 3 + 170
+    return shown
 
 
 def sheet(
@@ -118,6 +145,12 @@ def sheet(
             draw.text(centre, next(remaining), fill="white", anchor="mm", font=font)
         y += height + text + margin
     return np.asarray(page)
+
+
+def _discs(draw: ImageDraw.ImageDraw, xy: Iterable[Any]) -> None:
+    for i, (x, y) in enumerate(xy):
+        draw.ellipse([x - 11, y - 11, x + 11, y + 11], fill=PALETTE[i % len(PALETTE)], outline="white", width=2)
+        draw.text((x, y), str(i + 1), fill="black", anchor="mm", font=ImageFont.load_default(13))
 
 
 def _dilate(mask: Bool[np.ndarray, "H W"], radius: int) -> Bool[np.ndarray, "H W"]:

@@ -58,6 +58,10 @@ class Encoded:
         if refined and (seen is None or seen.shape[:2] != working_size(frame, config)):
             raise ConfigError(f"{self.name} was encoded without refine, or with another crf_size: encode it again")
 
+    def forget(self) -> None:
+        """What `once` has kept; it can be computed again."""
+        self._kept.clear()
+
     def once(self, key: Any, compute: Callable[[], T]) -> T:
         """What `compute` gave when it was first asked for by that key."""
         if key not in self._kept:

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from insid3.backbones import find, load_encoder, uncalibrated
-from insid3.concept import PER_SHOT, Concept
+from insid3.concept import Concept
 from insid3.config import Config
 from insid3.derived import Derived, Evidence, Scored
 from insid3.encoded import Encoded, encode, encode_all, mask_patches
@@ -169,8 +169,7 @@ class INSID3:
             concept = replace(concept, negatives=torch.cat([concept.negatives.to(device), *others]))
         if not (shots := _listed(images)):
             return concept
-        more = self.concept(shots, masks)
-        return replace(concept, **{name: getattr(concept, name) + getattr(more, name) for name in PER_SHOT})
+        return concept.with_shots(self.concept(shots, masks))
 
     def redraw(self, concept: Concept, masks: Source | Sequence[Source], *, label: Label = None) -> Concept:
         """A concept with other masks for its pictures, which are not encoded again.

@@ -72,11 +72,3 @@ class Regions:
             ((x, y),) = checked_points([[pick.x, pick.y]], (height, width))
             chosen[self.labels[min(int(y), height - 1), min(int(x), width - 1)]] = pick.adds
         return chosen[self.labels]
-
-    @property
-    def borders(self) -> Bool[np.ndarray, "H W"]:
-        """Pixels whose right or lower neighbour belongs to another region."""
-        edges = np.zeros(self.labels.shape, bool)
-        edges[:, :-1] |= self.labels[:, 1:] != self.labels[:, :-1]
-        edges[:-1] |= self.labels[1:] != self.labels[:-1]
-        return edges

@@ -211,7 +211,7 @@ def test_help_is_quick_and_version_too() -> None:
 
 def test_for_real(tmp_path: Path, pictures: dict[str, Path]) -> None:
     """A newcomer's first command, in a fresh process, on real pictures, with a broken one among them."""
-    polygon = Path(__file__).parents[2] / "examples" / "cheetah1.json"
+    polygon = Path(__file__).parents[2] / "src/insid3/app/cheetah1.json"
     (tmp_path / "broken.jpg").write_bytes(pictures["lion"].read_bytes()[:3000])
     words = [
         "segment", "--reference", str(pictures["cheetah1"]), "--mask", str(polygon), "--size", "280",

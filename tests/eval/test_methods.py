@@ -13,7 +13,7 @@ from insid3.eval.methods import METHODS, nearest, prototype
 from stubs import box_mask, colour_model, scene
 
 BOX = (16, 16, 48, 48)
-DRAWN = Path(__file__).parents[2] / "examples" / "cheetah1.json"
+DRAWN = Path(__file__).parents[2] / "src/insid3/app/cheetah1.json"
 
 
 def iou(first: np.ndarray, second: np.ndarray) -> float:

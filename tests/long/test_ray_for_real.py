@@ -12,7 +12,7 @@ import pytest
 
 from stubs import ray_workers
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "cheetah1.json"
+EXAMPLE = Path(__file__).parents[2] / "src/insid3/app/cheetah1.json"
 
 
 def lines(out: Path) -> list[dict[str, object]]:

@@ -15,6 +15,7 @@ COMMANDS = (
     "concept",
     "after",
     "match",
+    "page",
     "evaluate",
     "export",
     "information",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from insid3.config import Aggregation, Basis, Config, Fit, Refine, Solver, Upsample
+from insid3.config import Aggregation, Basis, Config, Fit, Refine, Solver, Upsample, flag
 from insid3.errors import ConceptError, ConfigError
 from insid3.on_ray import Pool
 
@@ -43,15 +43,12 @@ _SETTINGS: dict[str, tuple[Any, str]] = {
 _SHOWN = dict.fromkeys(("size", "rank", "tau", "threshold"), "the backbone's") | {"crf_size": "size, at most 640"}
 
 
-_FLAGS = {"overlap": "tile-overlap"}  # of concepts there is another
-
-
 def _setting(name: str) -> inspect.Parameter:
     kind, text = _SETTINGS[name]
     default = next(field.default for field in fields(Config) if field.name == name)
     shown = _SHOWN.get(name, str(default))
-    flag = f"--{_FLAGS.get(name, name).replace('_', '-')}" + (f"/--no-{name.replace('_', '-')}" if kind is bool else "")
-    option = typer.Option(flag, help=text, show_default=shown, rich_help_panel="Settings of the method")
+    both = flag(name) + (f"/--no-{name.replace('_', '-')}" if kind is bool else "")
+    option = typer.Option(both, help=text, show_default=shown, rich_help_panel="Settings of the method")
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]
     )

@@ -1,0 +1,123 @@
+"""Pictures that are encoded once, whatever is asked of them."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+
+from insid3.app.sessions import Kept
+from insid3.concept import Concept
+from insid3.encoded import Encoded, encode_all
+from insid3.errors import ImageError, Insid3Error
+from insid3.images import read_image, thumbnail
+from insid3.pipeline import INSID3
+from insid3.regions import Regions
+
+SHOWN = 900  #: pixels of the longer side of results on the page
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """A target in memory: encoded, and small enough to be shown."""
+
+    encoded: Encoded
+    preview: UInt8[np.ndarray, "h w 3"]
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """A picture whose points are to be found."""
+
+    concept: Concept
+    preview: UInt8[np.ndarray, "h w 3"]
+
+
+class Features:
+    """Of one session. Whoever is in `using` has the model, whatever other sessions want of it."""
+
+    def __init__(self, model: INSID3, owner: Path, kept: Kept, lock: threading.RLock) -> None:
+        self.model, self._owner, self._kept, self._lock = model, owner, kept, lock
+        self._rank: int | None = None
+
+    @contextmanager
+    def using(self, path: Path) -> Iterator[None]:
+        """Errors call a file by its own name, not by where the server has it."""
+        try:
+            with self._lock:
+                yield
+        except Insid3Error as error:
+            told = str(error).replace(str(path), path.name)
+            raise (error if told == str(error) else type(error)(told)) from error
+
+    def seen(self, path: Path) -> Seen:
+        """A target, to be segmented.
+
+        Raises:
+            ImageError: it cannot be used.
+        """
+        return self._encoded(path, "segment", lambda picture: self.model.but(refine="guided").encode(picture))
+
+    def seen_to_match(self, path: Path) -> Seen:
+        """A target, to find points in; errors as `seen`."""
+        config, encoder = self.model.match_config, self.model.encoder
+        if config.size == self.model.config.size and config.tile is None:
+            return self.seen(path)
+        return self._encoded(path, "match", lambda one: encode_all(encoder, [one], config, to_segment=False)[0])
+
+    def reference(self, path: Path) -> Reference:
+        """A picture whose points are to be found; errors as `seen`."""
+
+        def make() -> tuple[Reference, int]:
+            picture = read_image(path, self.model.config.max_pixels)
+            reference = Reference(self.model.concept(picture), thumbnail(picture, SHOWN))
+            return reference, 2 * reference.concept.tokens[0].nbytes + reference.preview.nbytes
+
+        found: Reference = self._kept.get(self._owner, ("reference", *_stamp(path)), make)
+        return found
+
+    def regions(self, concept: Concept, tau: float) -> Regions:
+        """Of a concept's first picture."""
+
+        def make() -> tuple[Regions, int]:
+            regions = Regions.of(self.model.but(tau=tau), concept)
+            return regions, regions.labels.nbytes
+
+        with self._lock:
+            found: Regions = self._kept.get(self._owner, ("regions", concept, tau), make)
+        return found
+
+    def at_rank(self, rank: int) -> bool:
+        """Whether another rank was asked for before. What followed from that is dropped: it grows with every rank."""
+        changed, self._rank = self._rank not in (None, rank), rank
+        if changed:
+            with self._lock:
+                for value in self._kept.of(self._owner):
+                    if isinstance(value, Seen):
+                        value.encoded.forget()
+        return changed
+
+    def close(self) -> None:
+        """Forget all pictures."""
+        self._kept.forget(self._owner)
+
+    def _encoded(self, path: Path, kind: str, encode: Callable[[UInt8[np.ndarray, "H W 3"]], Encoded]) -> Seen:
+        def make() -> tuple[Seen, int]:
+            picture = read_image(path, self.model.config.max_pixels)
+            seen = Seen(encode(picture), thumbnail(picture, SHOWN))
+            refined = 0 if seen.encoded.picture is None else seen.encoded.picture.nbytes
+            return seen, 2 * seen.encoded.tokens.nbytes + refined + seen.preview.nbytes
+
+        found: Seen = self._kept.get(self._owner, (kind, *_stamp(path)), make)
+        return found
+
+
+def _stamp(path: Path) -> tuple[str, int, int]:
+    try:
+        stat = path.stat()
+    except OSError as error:
+        raise ImageError(f"{path} is not there any more: choose it again") from error
+    return str(path), stat.st_mtime_ns, stat.st_size

@@ -1,0 +1,272 @@
+"""The page: what is where, and which question goes to which answer. It computes nothing."""
+
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from insid3.app.answers import HEX, Answers
+from insid3.app.archive import available_formats
+from insid3.app.canvas import make_canvas
+
+CSS = """
+.gradio-container {max-width: 1500px !important; margin: auto;}
+.note {opacity: .75; font-size: .9em;}
+.status {min-height: 1.6em;}
+.bars {position: relative; display: grid; gap: 4px; font-size: .85em;}
+.bar {display: grid; grid-template-columns: 9em 1fr 7em; gap: 8px; align-items: center;}
+.bar .track {position: relative; height: 14px; background: var(--background-fill-secondary); border-radius: 3px;}
+.bar .track::after {content: ""; position: absolute; left: var(--at); top: -2px; bottom: -2px; border-left: 2px solid;}
+.bar .fill {display: block; height: 100%; background: #8a8a94; border-radius: 3px;}
+.bar.kept .fill {background: #e6008c;}
+.bar .value {white-space: nowrap;}
+@media (max-width: 500px) {.bar {grid-template-columns: 6.5em 1fr 6em; gap: 4px;}}
+"""
+_quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+_model: dict[str, Any] = {"show_progress": "minimal", "api_visibility": "private"}
+
+
+class Page:
+    """One page for all visitors; what belongs to one of them is in their `Session`."""
+
+    def __init__(self, answers: Answers, note: str, folder: Path | None) -> None:
+        """
+        Args:
+            note: which backbone runs.
+            folder: of the server, whose pictures may be targets.
+        """
+        self.answers, self.note, self.folder = answers, note, folder
+        self.config = answers.same.config
+
+    def build(self) -> gr.Blocks:
+        """The components and who listens to whom."""
+        with gr.Blocks(title="INSID3", analytics_enabled=False, delete_cache=(3600, 24 * 3600)) as blocks:
+            gr.Markdown(
+                "# INSID3: paint one example, get the others\n"
+                "Choose a picture, mark one thing in it, drop other pictures, press **Mark them**. No training. "
+                "New here? **Load the cheetahs** and press **Mark them**."
+            )
+            gr.Markdown(self.note, elem_classes="note")
+            with gr.Tabs():
+                with gr.Tab("Segment", id="segment") as self.segment_tab, gr.Row():
+                    with gr.Column(scale=5, min_width=300):
+                        self._example_part()
+                        self._targets_part()
+                    with gr.Column(scale=7, min_width=300):
+                        self._results_part()
+                with gr.Tab("Match points", id="match") as self.match_tab:
+                    self._match_part()
+                with gr.Tab("Concepts", id="concepts") as self.concepts_tab:
+                    self._concepts_part()
+            self._wire_example()
+            self._wire_results()
+            self._wire_match()
+            self._wire_concepts()
+            blocks.unload(self.answers.on_leaving)
+        return blocks
+
+    # What is where
+
+    def _example_part(self) -> None:
+        gr.Markdown("### 1 · One example")
+        self.load_cheetahs = gr.Button("Load the cheetahs")
+        self.reference = gr.File(label="Reference picture", file_types=["image"], height=130)
+        with gr.Tabs():
+            with gr.Tab("Paint"):
+                self.canvas = make_canvas(self.answers.strokes, HEX, height=420)
+            with gr.Tab("Click regions") as self.regions_tab:
+                self.regions = gr.Image(
+                    label="Click the regions that belong to the concept", interactive=False, format="jpeg", buttons=[]
+                )
+                self.click_adds = gr.Radio(["adds", "takes away"], value="adds", label="A click")
+                self.fineness = gr.Slider(
+                    0.3, 0.95, self.config.tau, step=0.05, label="Fineness of the regions (tau of the reference)"
+                )
+                self.picks = gr.Textbox(
+                    label="Points, +x,y to add and -x,y to take away", placeholder="+417,180 -300,220", submit_btn=True
+                )
+                self.clear_picks = gr.Button("Clear the points", size="sm")
+            with gr.Tab("Mask file"):
+                self.mask = gr.File(label="Mask picture, as large as the reference", file_types=["image"], height=130)
+        self.example = gr.Image(
+            label="The example as it is used", interactive=False, format="jpeg", buttons=[], height=220
+        )
+        with gr.Row():
+            self.name = gr.Textbox("concept", label="Name of the concept", scale=3, min_width=120)
+            self.colour = gr.ColorPicker(HEX, label="Colour", scale=1, min_width=80)
+        self.keep = gr.Button("Keep this example and begin another", size="sm")
+
+    def _targets_part(self) -> None:
+        gr.Markdown("### 2 · Pictures to mark")
+        self.targets = gr.File(label="Targets", file_count="multiple", file_types=["image"], height=180)
+        self.whole_folder = gr.Checkbox(label=f"All pictures in {self.folder}", visible=self.folder is not None)
+        with gr.Row():
+            self.run = gr.Button("Mark them", variant="primary", scale=3, min_width=150, elem_id="run")
+            self.cancel = gr.Button("Cancel", scale=1, min_width=80, elem_id="cancel")
+
+    def _settings_part(self) -> None:
+        ranks = min(4 * max(self.config.rank, 16), 512)
+        with gr.Group(), gr.Row():
+            self.settings: list[Any] = [
+                gr.Slider(0, 1, self.config.threshold, step=0.01, label="Threshold: lower marks more"),
+                gr.Slider(0.3, 0.95, self.config.tau, step=0.01, label="Tau: higher makes finer clusters"),
+                gr.Slider(0, ranks, self.config.rank, step=1, label="Debiasing rank: 0 keeps positions"),
+                gr.Slider(0, 1, self.config.min_score, step=0.005, label="Least score: empties masks below"),
+                gr.Radio(["none", "guided", "crf"], value=self.config.refine, label="Refine edges"),
+            ]
+
+    def _results_part(self) -> None:
+        self.status = gr.Markdown("", elem_classes="status", elem_id="status")
+        self._settings_part()
+        with gr.Tabs():
+            with gr.Tab("Results") as self.results_tab:
+                self.gallery = gr.Gallery(
+                    value=[(str(path), path.name) for path in self.answers.cheetahs],
+                    label="Results (to begin with, the pictures of the example)",
+                    columns=3,
+                    height=520,
+                    object_fit="contain",
+                    interactive=False,
+                    buttons=["download", "fullscreen"],
+                    elem_id="results",
+                )
+                self.formats = gr.CheckboxGroup(
+                    available_formats(), value=["png", "coco"], label="Formats of the download"
+                )
+                with gr.Row():
+                    self.pack = gr.Button("Pack the download")
+                    self.download = gr.DownloadButton("Download", visible=False, elem_id="download")
+            with gr.Tab("Look inside") as self.inside_tab:
+                with gr.Row():
+                    self.inside_target = gr.Dropdown(label="Target", choices=[], min_width=140)
+                    self.inside_concept = gr.Dropdown(label="Concept", choices=[], min_width=140)
+                self.sentence = gr.Markdown("Mark some targets first.")
+                self.stages = gr.Gallery(
+                    label="Stages",
+                    columns=2,
+                    object_fit="contain",
+                    interactive=False,
+                    buttons=["fullscreen"],
+                )
+                gr.Markdown("**Scores of the clusters**; the line is the threshold")
+                self.bars = gr.HTML()
+            with gr.Tab("Without this page"):
+                self.command = gr.Code(
+                    label="Command, with the concepts of the download", language="shell", interactive=False
+                )
+                self.python = gr.Code(label="Python", language="python", interactive=False)
+
+    def _match_part(self) -> None:
+        gr.Markdown("Click points in the reference; see where they are in the target, and what resembles them.")
+        with gr.Row():
+            self.left = gr.Dropdown(label="Reference", choices=[], min_width=140)
+            self.right = gr.Dropdown(label="Target", choices=[], min_width=140)
+            self.more = gr.File(label="More pictures", file_count="multiple", file_types=["image"], height=100)
+        with gr.Row():
+            self.points = gr.Textbox(
+                label="Points in the reference, x,y in pixels", placeholder="417,180 300,220", submit_btn=True, scale=3
+            )
+            self.point = gr.Dropdown(label="Similarity map of point", choices=[], min_width=120)
+            self.clear_points = gr.Button("Clear the points", min_width=120)
+        with gr.Row():
+            look: dict[str, Any] = {"interactive": False, "format": "jpeg", "buttons": ["fullscreen"]}
+            self.left_view = gr.Image(label="Reference: click here", min_width=280, **look)
+            self.raw_view = gr.Image(label="Target, raw features", min_width=280, **look)
+            self.debiased_view = gr.Image(label="Target, debiased features", min_width=280, **look)
+        self.table = gr.Dataframe(
+            headers=["point", "x", "y", "similarity", "raw x", "raw y", "raw similarity"],
+            label="Where they are, in pixels of the target",
+            interactive=False,
+        )
+
+    def _concepts_part(self) -> None:
+        gr.Markdown(
+            "Concepts that are kept, with their examples. A saved one (`.insid3`) works in `insid3 segment --concept`."
+        )
+        self.cards = gr.Gallery(label="Kept examples", columns=4, height=280, interactive=False, buttons=[])
+        with gr.Row():
+            self.drop_name = gr.Dropdown(label="Concept", choices=[], min_width=140)
+            self.drop = gr.Button("Forget it", min_width=120)
+        with gr.Row():
+            self.load = gr.File(label="Load a concept (.insid3)", file_types=[".insid3"], height=120)
+            with gr.Column():
+                self.save = gr.Button("Save all concepts, the one being marked too")
+                self.saved = gr.File(label="Saved concepts", file_count="multiple", interactive=False, visible=False)
+
+    # Who listens to whom
+
+    def _wire_example(self) -> None:
+        naming = [self.name, self.colour]
+        views = [self.canvas, self.regions, self.example, self.picks, self.status]
+        self.load_cheetahs.click(
+            self.answers.on_cheetahs, [self.fineness], [*views, self.reference, self.targets, self.name], **_quiet
+        )
+        self.reference.upload(self.answers.on_reference, [self.reference, *naming, self.fineness], views, **_quiet)
+        self.reference.clear(self.answers.on_no_reference, None, views, **_quiet)
+        marked = [self.example, self.regions, self.status]
+        painted = [self.canvas, *naming, self.fineness]
+        self.canvas.input(self.answers.on_paint, painted, marked, preprocess=False, **_quiet)  # see `Strokes`
+        self.mask.upload(self.answers.on_mask, [self.mask, *naming, self.fineness], marked, **_quiet)
+        picking = [self.picks, *naming, self.fineness]
+        self.regions.select(
+            self.answers.on_click, [*picking, self.click_adds], [self.picks, *marked], trigger_mode="multiple", **_quiet
+        )
+        self.picks.submit(self.answers.on_picks, picking, marked, **_quiet)
+        self.fineness.change(self.answers.on_picks, picking, marked, trigger_mode="always_last", **_quiet)
+        self.clear_picks.click(self.answers.on_clear_picks, picking, [self.picks, *marked], **_quiet)
+        kept = self.keep.click(self.answers.on_keep, naming, [*views, self.reference], **_quiet)
+        kept.then(self.answers.cards, None, [self.cards, self.drop_name], **_quiet)
+
+    def _wire_results(self) -> None:
+        asked = [self.name, self.colour, *self.settings]
+        shown = [self.gallery, self.status]
+        choosing = {"inputs": [self.targets, self.whole_folder], "outputs": [self.status], **_quiet}
+        for event in (self.targets.change, self.whole_folder.change):
+            event(self.answers.on_targets, **choosing)
+        running = self.run.click(self.answers.on_run, asked, shown, **_model)
+        after = running.then(self.answers.on_marked, asked, [self.command, self.python], **_quiet)
+        looks = [self.sentence, self.stages, self.bars]
+        seen = [self.inside_target, self.inside_concept, *asked]
+        after.then(self.answers.on_inside, seen, looks, **_model)
+        self.cancel.click(self.answers.on_cancel, None, self.status, cancels=[running], **_quiet)
+        for control in self.settings:
+            again = control.change(
+                self.answers.on_settings, asked, shown, trigger_mode="always_last", cancels=[running], **_model
+            )
+            again.then(self.answers.on_marked, asked, [self.command, self.python], **_quiet).then(
+                self.answers.on_inside, seen, looks, **_model
+            )
+        self.inside_tab.select(self.answers.on_look, asked, [self.inside_target, self.inside_concept], **_quiet).then(
+            self.answers.on_inside, seen, looks, **_model
+        )
+        self.results_tab.select(self.answers.on_look_away, None, None, **_quiet)
+        for choice in (self.inside_target, self.inside_concept):
+            choice.input(self.answers.on_inside, seen, looks, **_model)
+        self.pack.click(self.answers.on_pack, [self.formats, *asked], [self.download, self.status], **_model)
+
+    def _wire_match(self) -> None:
+        pair = [self.left, self.right]
+        views = [self.left_view, self.raw_view, self.debiased_view, self.table, self.point]
+        asked = [*pair, self.points, self.point]
+        self.match_tab.select(self.answers.on_match_tab, pair, pair, **_quiet).then(
+            self.answers.on_match, asked, views, **_model
+        )
+        self.more.upload(self.answers.on_more, [self.more], pair, **_quiet).then(
+            self.answers.on_match, asked, views, **_model
+        )
+        self.left_view.select(self.answers.on_point, [self.left, self.points], self.points, **_quiet).then(
+            self.answers.on_new_points, asked, views, **_model
+        )
+        self.points.submit(self.answers.on_new_points, asked, views, **_model)
+        for choice in (*pair, self.point):
+            choice.input(self.answers.on_match, asked, views, **_model)
+        self.clear_points.click(lambda: "", None, self.points, **_quiet).then(
+            self.answers.on_match, asked, views, **_model
+        )
+
+    def _wire_concepts(self) -> None:
+        kept = [self.cards, self.drop_name]
+        self.concepts_tab.select(self.answers.cards, None, kept, **_quiet)
+        self.load.upload(self.answers.on_load, [self.load], [*kept, self.load], **_quiet)
+        self.drop.click(self.answers.on_drop, [self.drop_name], kept, **_quiet)
+        self.save.click(self.answers.on_save, [self.name, self.colour], [self.saved], **_quiet)
