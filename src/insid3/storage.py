@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,25 @@ def writing(write: Callable[[], object]) -> None:
 def write_text(path: Path, text: str) -> None:
     """A text file, whole; OutputError as `writing`."""
     writing(lambda: write_atomically(path, lambda temporary: temporary.write_text(text, "utf-8")))
+
+
+def link_or_copy(source: Path, place: Path) -> None:
+    """A file in a second place: a hard link, or a copy on another disk; nothing where there is one already.
+
+    Raises:
+        OutputError: as `writing`.
+    """
+
+    def link() -> None:
+        if place.is_symlink() or place.exists():
+            return
+        place.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(os.path.realpath(source), place)
+        except OSError:
+            shutil.copyfile(source, place)
+
+    writing(link)
 
 
 def append_line(path: Path, record: dict[str, Any]) -> None:

@@ -256,7 +256,7 @@ class Answers:
     @told
     def on_more(self, files: list[str] | None, request: gr.Request) -> Sequence[Any]:
         session = self._of(request)
-        session.more = (*session.more, *(Path(file) for file in files or []))
+        session.more = (*session.more, *(session.files.own(Path(file)) for file in files or []))
         names = session.names()
         added: list[str | None] = [*(Path(file).name for file in files or [])] or [None]
         return _choice(names, added[0]), _choice(names, added[-1])

@@ -38,14 +38,16 @@ def add_api(sessions: "Sessions[Session]") -> None:
         """
         session = sessions.of(request.session_hash)
         given = {"size": None if size is None else int(size), "tau": tau, "threshold": threshold}
-        return segment_files(session, reference, mask, targets, **given)
+        files = [session.files.own(Path(file)) for file in (reference, mask)]
+        return segment_files(session, files[0], files[1], [*map(Path, targets)], **given)
 
     @told
     def match(reference: str, target: str, points_json: str, request: gr.Request) -> list[dict[str, Any]]:
         """Find points of the reference, "[[x, y], ...]" in its pixels, in the target. Returns a list that tells
         of each: point, x and y in pixels of the target, similarity.
         """
-        return match_files(sessions.of(request.session_hash), reference, target, points_json)
+        session = sessions.of(request.session_hash)
+        return match_files(session, session.files.own(Path(reference)), session.files.own(Path(target)), points_json)
 
     with gr.Group(visible=False):
         pictures = [gr.File(label="reference"), gr.File(label="mask"), gr.File(label="targets", file_count="multiple")]
@@ -56,7 +58,7 @@ def add_api(sessions: "Sessions[Session]") -> None:
         gr.Button("match").click(match, [*pair, points], gr.JSON(label="matches"), api_name="match")
 
 
-def segment_files(session: Session, reference: str, mask: str, targets: list[str], **settings: Any) -> Segmented:
+def segment_files(session: Session, reference: Path, mask: Path, targets: list[Path], **settings: Any) -> Segmented:
     """The files of the masks, and a line for each target; one that cannot be used is told of and the rest goes on.
 
     Raises:
@@ -66,22 +68,17 @@ def segment_files(session: Session, reference: str, mask: str, targets: list[str
     model: INSID3 = session.model.but(**settings)
     if model.config.size > max(MOST_SIZE, session.model.config.size):
         raise ConfigError(f"size {model.config.size} is more than this server allows ({MOST_SIZE})")
-    with session.features.using(Path(mask)), session.features.using(Path(reference)):
-        concept = model.concept(Path(reference), Path(mask))
-    folder, files, rows = session.new_folder(), [], []
-    for i, path in enumerate(map(Path, targets)):
-        row: dict[str, Any] = {
-            "target": path.name,
-            "mask": None,
-            "score": None,
-            "area": 0,
-            "reason": None,
-            "error": None,
-        }
+    features, same = session.features, model.config.size == session.model.config.size
+    with features.using(mask), features.using(reference):
+        concept = model.redraw(features.whole(reference), mask) if same else model.concept(reference, mask)
+    folder, files, rows = session.files.fresh(), [], []
+    for i, given in enumerate(targets):
+        row: dict[str, Any] = {"target": given.name, "mask": None}
+        row |= {"score": None, "area": 0, "reason": None, "error": None}
         try:
-            with session.features.using(path):
-                kept = model.config.size == session.model.config.size
-                result = model.segment(session.features.seen(path).encoded if kept else path, concept)
+            path = session.files.own(given)
+            with features.using(path):
+                result = model.segment(features.seen(path).encoded if same else path, concept)
             file = folder / f"{i:03d}_{path.stem}.png"
             writing(partial(write_mask, file, result.mask))
             files.append(str(file))
@@ -93,7 +90,7 @@ def segment_files(session: Session, reference: str, mask: str, targets: list[str
     return files, rows
 
 
-def match_files(session: Session, reference: str, target: str, points_json: str) -> list[dict[str, Any]]:
+def match_files(session: Session, reference: Path, target: Path, points_json: str) -> list[dict[str, Any]]:
     """Of each point where it is in the target.
 
     Raises:
@@ -104,11 +101,11 @@ def match_files(session: Session, reference: str, target: str, points_json: str)
         points = json.loads(points_json)
     except ValueError as error:
         raise ConfigError(f"points_json must look like [[417, 180], [300, 220]] ({error})") from error
-    ours, theirs = Path(reference), Path(target)
-    with session.features.using(ours):
-        concept = session.features.reference(ours).concept
-    with session.features.using(theirs):
-        found = session.model.match(session.features.seen_to_match(theirs).encoded, concept, points)
+    features = session.features
+    with features.using(reference):
+        concept = features.reference(reference).concept
+    with features.using(target):
+        found = session.model.match(features.seen_to_match(target).encoded, concept, points)
     return [
         {"point": point, "x": round(float(x), 2), "y": round(float(y), 2), "similarity": round(float(similarity), 4)}
         for point, (x, y), similarity in zip(points, found.xy, found.similarity, strict=True)

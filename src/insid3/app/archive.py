@@ -41,7 +41,7 @@ def pack(
     if not session.targets:
         raise ConfigError("there are no targets yet: choose the pictures to mark")
     labels = numbered(session.all_concepts(name, colour))
-    folder = session.new_folder()
+    folder = session.files.fresh()
     out, pictures = folder / "insid3", folder / "pictures"
     told: list[dict[str, Any]] = []
 

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +40,10 @@ class Features:
     """Of one session. Whoever is in `using` has the model, whatever other sessions want of it."""
 
     def __init__(self, model: INSID3, owner: Path, kept: Kept, lock: threading.RLock) -> None:
+        """
+        Args:
+            owner: the session's own folder, whose files do not change.
+        """
         self.model, self._owner, self._kept, self._lock = model, owner, kept, lock
         self._rank: int | None = None
 
@@ -76,7 +80,18 @@ class Features:
             reference = Reference(self.model.concept(picture), thumbnail(picture, SHOWN))
             return reference, 2 * reference.concept.tokens[0].nbytes + reference.preview.nbytes
 
-        found: Reference = self._kept.get(self._owner, ("reference", *_stamp(path)), make)
+        found: Reference = self._kept.get(self._owner, ("reference", *self._stamp(path)), make)
+        return found
+
+    def whole(self, path: Path) -> Concept:
+        """The concept that a whole picture would be; others follow by another mask. Errors as `seen`."""
+
+        def make() -> tuple[Concept, int]:
+            picture = read_image(path, self.model.config.max_pixels)
+            concept = replace(self.model.concept(picture, np.ones(picture.shape[:2], bool)), sources=(path.name,))
+            return concept, concept.tokens[0].nbytes + concept.masks[0].nbytes
+
+        found: Concept = self._kept.get(self._owner, ("whole", *self._stamp(path)), make)
         return found
 
     def regions(self, concept: Concept, tau: float) -> Regions:
@@ -111,13 +126,12 @@ class Features:
             refined = 0 if seen.encoded.picture is None else seen.encoded.picture.nbytes
             return seen, 2 * seen.encoded.tokens.nbytes + refined + seen.preview.nbytes
 
-        found: Seen = self._kept.get(self._owner, (kind, *_stamp(path)), make)
+        found: Seen = self._kept.get(self._owner, (kind, *self._stamp(path)), make)
         return found
 
-
-def _stamp(path: Path) -> tuple[str, int, int]:
-    try:
-        stat = path.stat()
-    except OSError as error:
-        raise ImageError(f"{path} is not there any more: choose it again") from error
-    return str(path), stat.st_mtime_ns, stat.st_size
+    def _stamp(self, path: Path) -> tuple[str, int, int]:
+        try:
+            stat = path.stat()
+        except OSError as error:
+            raise ImageError(f"{path} is not there any more: choose it again") from error
+        return str(path), 0 if self._owner in path.parents else stat.st_mtime_ns, stat.st_size

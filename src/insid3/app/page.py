@@ -38,9 +38,13 @@ class Page:
         self.answers, self.note, self.folder = answers, note, folder
         self.config = answers.same.config
 
-    def build(self) -> gr.Blocks:
-        """The components and who listens to whom."""
-        with gr.Blocks(title="INSID3", analytics_enabled=False, delete_cache=(3600, 24 * 3600)) as blocks:
+    def build(self, idle: int) -> gr.Blocks:
+        """The components and who listens to whom.
+
+        Args:
+            idle: seconds after which gradio deletes files; sessions have their own.
+        """
+        with gr.Blocks(title="INSID3", analytics_enabled=False, delete_cache=(max(1, idle // 6), idle)) as blocks:
             gr.Markdown(
                 "# INSID3: paint one example, get the others\n"
                 "Choose a picture, mark one thing in it, drop other pictures, press **Mark them**. No training. "

@@ -144,7 +144,7 @@ class Server:
             limits.sessions,
             limits.idle,
         )
-        self.blocks = Page(Answers(self.sessions, same), note, folder).build()
+        self.blocks = Page(Answers(self.sessions, same), note, folder).build(round(limits.idle))
         with self.blocks:
             add_api(self.sessions)
         self.blocks.queue(max_size=QUEUE, default_concurrency_limit=AT_ONCE)

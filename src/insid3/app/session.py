@@ -1,19 +1,18 @@
 """One visitor's work: an example being marked, concepts, targets, and what is asked of them. No page, no gradio."""
 
-import shutil
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 from jaxtyping import Bool, UInt8
 
 from insid3 import draw
 from insid3.app.features import Features, Reference
+from insid3.app.files import Files
 from insid3.app.sessions import Kept
 from insid3.app.show import Matched, Shown, Stages, marked, placeholder
 from insid3.batch.sources import Target, find_targets
@@ -71,7 +70,12 @@ class Session:
     """All of one visitor. Whoever has the `lock` has the model."""
 
     def __init__(
-        self, model: INSID3, folder: Path, kept: Kept, lock: threading.RLock, pictures: Path | None = None
+        self,
+        model: INSID3,
+        folder: Path,
+        kept: Kept,
+        lock: threading.RLock,
+        pictures: Path | None = None,
     ) -> None:
         """
         Args:
@@ -86,9 +90,9 @@ class Session:
         self.more: tuple[Path, ...] = ()  #: pictures that are only matched
         self.marked = False  #: whether there are results to be kept up to date
         self.looking = False  #: whether the stages are
+        self.files = Files(folder)
         self.features = Features(model, folder, kept, lock)
         self._merged: tuple[Any, tuple[Concept, ...]] = ((), ())
-        self._folders: list[Path] = []
 
     def close(self) -> None:
         """Forget all pictures."""
@@ -102,10 +106,10 @@ class Session:
         Raises:
             ImageError: it cannot be used.
         """
+        path = self.files.own(path)
         with self.features.using(path):
-            picture = read_image(path, self.model.config.max_pixels)
-            whole = self.model.concept(picture, np.ones(picture.shape[:2], bool))
-            self.example = Example(path, replace(whole, sources=(path.name,)), thumbnail(picture, CANVAS))
+            whole = self.features.whole(path)
+            self.example = Example(path, whole, thumbnail(read_image(path, self.model.config.max_pixels), CANVAS))
         return self.example
 
     def paint(self, layers: Sequence[Path]) -> Example:
@@ -145,7 +149,7 @@ class Session:
         Raises:
             MaskError: it cannot be used.
         """
-        size = self._example().whole.image_sizes[0]
+        size, path = self._example().whole.image_sizes[0], self.files.own(path)
         with self.features.using(path):
             return self._marked(read_mask(path, size, "any", self.model.config.max_pixels))
 
@@ -229,7 +233,7 @@ class Session:
         Raises:
             ConceptError: there are none.
         """
-        concepts, folder = self.all_concepts(name, colour), self.new_folder()
+        concepts, folder = self.all_concepts(name, colour), self.files.fresh()
         files = [folder / f"{slug}.insid3" for slug in slugs(numbered(concepts))]
         for concept, file in zip(concepts, files, strict=True):
             writing(partial(concept.save, file))
@@ -253,7 +257,7 @@ class Session:
 
     def choose(self, paths: Sequence[Path], folder: bool = False) -> str | None:
         """What to mark: these pictures, and with `folder` those of the server's own; what was left out."""
-        found = [Target(path, path.stem) for path in paths]
+        found = [Target(self.files.own(path), path.stem) for path in paths]
         if folder and self.pictures is not None:
             found += find_targets([self.pictures], self.folder)
         taken: dict[str, Target] = {}
@@ -277,7 +281,7 @@ class Session:
         concepts, targets = self.all_concepts(name, colour), self.targets
         if not targets:
             raise ConfigError("there are no targets yet: choose the pictures to mark")
-        self.marked, folder, model = True, self.new_folder(), self._at(settings)
+        self.marked, folder, model = True, self.files.fresh(), self._at(settings)
         for i, target in enumerate(targets):
             yield self._mark(target, model, concepts, folder / f"{i:03d}.jpg")
 
@@ -362,16 +366,6 @@ class Session:
     def _paths(self) -> dict[str, Path]:
         others = {path.name: path for path in (*self.more, *([self.example.path] if self.example else []))}
         return {**others, **{target.name: target.path for target in self.targets}}
-
-    def new_folder(self) -> Path:
-        """For files that the page shows or offers; those of the last but three are deleted."""
-        folder = self.folder / uuid4().hex
-        writing(lambda: folder.mkdir(parents=True))
-        self._folders.append(folder)
-        for old in self._folders[:-4]:
-            shutil.rmtree(old, ignore_errors=True)
-        self._folders = self._folders[-4:]
-        return folder
 
     def _at(self, settings: Settings) -> INSID3:
         if self.features.at_rank(settings.rank):

@@ -30,12 +30,12 @@ def page(
 ) -> None:
     """Serve a web page: paint one example, drop other pictures, see them marked.
 
-    Everything stays on this machine: what is uploaded is deleted when the page has been idle for an
-    hour, and when the server ends (Ctrl-C).
+    Everything stays on this machine: what is uploaded is deleted when the page
+    has been idle for an hour, and when the server ends (Ctrl-C).
 
         insid3 app
 
-        insid3 app --host 0.0.0.0 --port 8000 --auth anna:password.txt --folder photos/
+        insid3 app --host 0.0.0.0 --auth anna:password.txt --folder photos/
     """
     from insid3.app.same import Same
     from insid3.app.server import Limits, Server

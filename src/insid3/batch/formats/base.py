@@ -1,8 +1,6 @@
 """What all annotation formats have in common: marked pictures in, files out, and back."""
 
 import json
-import os
-import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +11,7 @@ from insid3.errors import DataError, MissingExtraError
 from insid3.images import SUFFIXES
 from insid3.instances import Instance
 from insid3.labels import MOST, PALETTE, Label
-from insid3.storage import write_text, writing
+from insid3.storage import link_or_copy, write_text
 
 LABELS = "concepts.json"
 
@@ -135,22 +133,10 @@ def without_suffix(name: str) -> str:
 
 
 def link_picture(picture: Path, place: Path) -> bool:
-    """The picture where a format wants it: a hard link (some tools refuse symbolic ones that lead out of their folder),
-    or a copy on another disk; whether there is one.
-    """
-
-    def link() -> None:
-        if place.is_symlink() or place.exists():
-            return
-        place.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            os.link(os.path.realpath(picture), place)
-        except OSError:
-            shutil.copyfile(picture, place)
-
+    """The picture where a format wants it (some tools refuse symbolic links); whether it is there."""
     found = picture.suffix.lower() in SUFFIXES and picture.exists()  # annotations may name any file
     if found:
-        writing(link)
+        link_or_copy(picture, place)
     return found
 
 
