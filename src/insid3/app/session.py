@@ -337,15 +337,15 @@ class Session:
             ConfigError: no such pictures, or points outside the reference.
             ImageError: a picture cannot be used.
         """
-        theirs = self.path_of(target)
+        theirs, known = self.path_of(target), np.reshape(np.asarray(points, float), (-1, 2))
         left = self.to_match(reference)
         with self.features.using(theirs):
             right = self.features.seen_to_match(theirs)
             raw, debiased = (
-                self.model.match(right.encoded, left.concept, points, debias=debias) for debias in (False, True)
+                self.model.match(right.encoded, left.concept, known, debias=debias) for debias in (False, True)
             )
         size, theirs_size = left.concept.image_sizes[0], right.encoded.frame.size
-        return Matched.of(left.preview, size, points, right.preview, theirs_size, raw, debiased, shown)
+        return Matched.of(left.preview, size, known, right.preview, theirs_size, raw, debiased, shown)
 
     def to_match(self, name: str | None) -> Reference:
         """A picture whose points are to be found; errors as `match`."""

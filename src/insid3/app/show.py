@@ -1,12 +1,11 @@
 """What the page shows of results: pictures, captions, sentences."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Shaped, UInt8
+from jaxtyping import Float, Shaped, UInt8
 from PIL import Image, ImageDraw
 
 from insid3 import draw
@@ -121,7 +120,7 @@ class Matched:
         cls,
         reference: UInt8[np.ndarray, "h w 3"],
         size: tuple[int, int],
-        points: Sequence[Sequence[float]],
+        points: Float[np.ndarray, "p 2"],
         target: UInt8[np.ndarray, "h2 w2 3"],
         target_size: tuple[int, int],
         raw: Keypoints,
@@ -129,7 +128,7 @@ class Matched:
         shown: int,
     ) -> "Matched":
         first, second = (_map(target, target_size, found, shown) for found in (raw, debiased))
-        known = draw.points(reference, np.reshape(points, (-1, 2)) * (reference.shape[1] / size[1]))
+        known = draw.points(reference, points * (reference.shape[1] / size[1]))
         return cls(raw, debiased, known, (first, second))
 
 

@@ -1,6 +1,7 @@
 """insid3 evaluate, insid3 report."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
@@ -281,7 +282,7 @@ def _flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def _progress(episodes: "Iterator[Done]", console: "Console", *, quiet: bool, verbose: bool) -> None:
+def _progress(episodes: Iterator["Done"], console: "Console", *, quiet: bool, verbose: bool) -> None:
     from rich.markup import escape
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
