@@ -74,8 +74,10 @@ def link_or_copy(source: Path, place: Path) -> None:
         place.parent.mkdir(parents=True, exist_ok=True)
         try:
             os.link(os.path.realpath(source), place)
+        except FileExistsError:  # somebody was faster
+            return
         except OSError:
-            shutil.copyfile(source, place)
+            write_atomically(place, lambda temporary: shutil.copyfile(source, temporary))
 
     writing(link)
 

@@ -17,7 +17,6 @@ from insid3.errors import ConfigError, MissingExtraError
 from insid3.pipeline import INSID3
 
 KEPT_BYTES = 512 * 2**20  #: of encoded pictures, of all sessions
-QUEUE = 64  #: questions that may wait; more are told that the server is busy
 AT_ONCE = 8  #: questions in hand, which take turns at the model picture by picture
 _FREE = 2**30  # bytes that uploads leave on the disk
 # No script, style, font or picture from elsewhere.
@@ -35,11 +34,13 @@ class Limits:
 
     Attributes:
         upload: bytes of one file.
+        queue: questions that may wait; more are told that the server is busy.
         sessions: pages open at once.
         idle: seconds after which a page that asks nothing is forgotten.
     """
 
     upload: int = 25 * 10**6
+    queue: int = 64
     sessions: int = 64
     idle: float = 3600
 
@@ -147,7 +148,7 @@ class Server:
         self.blocks = Page(Answers(self.sessions, same), note, folder).build(round(limits.idle))
         with self.blocks:
             add_api(self.sessions)
-        self.blocks.queue(max_size=QUEUE, default_concurrency_limit=AT_ONCE)
+        self.blocks.queue(max_size=limits.queue, default_concurrency_limit=AT_ONCE)
         fonts = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
         mono = ["ui-monospace", "SFMono-Regular", "Consolas", "monospace"]
         self._ended = threading.Event()
