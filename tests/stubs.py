@@ -1,5 +1,6 @@
 """An encoder that needs no weights: a patch's token says which colour it has."""
 
+import socket
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -80,3 +81,10 @@ def ray_workers() -> list[int]:
         except OSError:  # it has ended
             continue
     return found
+
+
+def free_port() -> int:
+    """Of this machine, a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import zlib
@@ -22,16 +21,10 @@ from PIL import Image
 
 from insid3 import INSID3
 from insid3.images import read_mask
-from stubs import box_mask, colour_model, scene
+from stubs import box_mask, colour_model, free_port, scene
 
 HERE = Path(__file__).parent
 BOX = (16, 16, 48, 48)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

@@ -96,7 +96,8 @@ class Answers:
         session.take_mask_of(from_labelme(POLYGON, picture=first)[1])
         files = [str(path) for path in others]
         session.choose(others)
-        return *self._views(session, MAGENTA, tau), str(first), files, "cheetah"
+        *views, said = self._views(session, MAGENTA, tau)
+        return *views, f"{said} {len(others)} pictures to mark.", str(first), files, "cheetah"
 
     @told
     def on_reference(self, file: str, name: str, colour: str, tau: float, request: gr.Request) -> Sequence[Any]:
@@ -130,10 +131,13 @@ class Answers:
     ) -> Sequence[Any]:
         session = self._of(request)
         layers = self.strokes.take(canvas, session.folder)
-        if session.example is not None:
+        before = session.example
+        if before is not None:
             session.paint(layers)
         for layer in layers:
             layer.unlink(missing_ok=True)
+        if session.example is before:  # a canvas that only opens must not overtake a click on a region
+            return gr.skip(), gr.skip(), gr.skip()
         return self._marks(session, colour_of(colour), tau)
 
     @told
@@ -282,18 +286,12 @@ class Answers:
         self, session: Session, left: str | None, right: str | None, points: str, point: str | None
     ) -> Sequence[Any]:
         if not left or not right:
-            return None, None, None, [], _choice([])
+            return None, None, None, "", _choice([])
         known = parse_points(points) if points.strip() else []
         numbers = [str(i + 1) for i in range(len(known))]
         shown = point if point in numbers else str(len(known))
         found = session.match(left, right, known, int(shown or 1) - 1)
-        rows = [
-            [i + 1, *(round(float(v), 2) for v in (*a, s, *b, r))]
-            for i, (a, s, b, r) in enumerate(
-                zip(found.debiased.xy, found.debiased.similarity, found.raw.xy, found.raw.similarity, strict=True)
-            )
-        ]
-        return found.reference, *found.maps, rows, _choice(numbers, shown)
+        return found.reference, *found.maps, found.table(), _choice(numbers, shown)
 
     # Concepts
 

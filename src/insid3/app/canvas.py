@@ -52,7 +52,7 @@ class Strokes:
 def make_canvas(strokes: Strokes, colour: str, height: int) -> gr.ImageEditor:
     """A picture to paint on with one brush; what is painted goes to `strokes`."""
     canvas = gr.ImageEditor(
-        label="Paint over the concept (brush and eraser)",
+        label="Paint the concept",
         placeholder="choose a reference picture first",
         sources=[],
         transforms=[],

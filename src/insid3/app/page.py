@@ -20,7 +20,13 @@ CSS = """
 .bar .fill {display: block; height: 100%; background: #8a8a94; border-radius: 3px;}
 .bar.kept .fill {background: #e6008c;}
 .bar .value {white-space: nowrap;}
-@media (max-width: 500px) {.bar {grid-template-columns: 6.5em 1fr 6em; gap: 4px;}}
+.places {width: 100%; font-size: .9em; font-variant-numeric: tabular-nums;}
+.places :is(th, td) {text-align: left; padding: 2px 8px 2px 0;}
+@media (max-width: 600px) {
+  .gradio-container > .main {padding: 12px 8px !important;}
+  .gallery .grid-container {grid-template-columns: repeat(2, minmax(0, 1fr)) !important;}
+  .bar {grid-template-columns: 6.5em 1fr 6em; gap: 4px;}
+}
 """
 _quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 _model: dict[str, Any] = {"show_progress": "minimal", "api_visibility": "private"}
@@ -79,22 +85,18 @@ class Page:
             with gr.Tab("Paint"):
                 self.canvas = make_canvas(self.answers.strokes, HEX, height=420)
             with gr.Tab("Click regions") as self.regions_tab:
-                self.regions = gr.Image(
-                    label="Click the regions that belong to the concept", interactive=False, format="jpeg", buttons=[]
-                )
+                self.regions = _picture("Click the regions that belong to the concept", elem_id="regions")
                 self.click_adds = gr.Radio(["adds", "takes away"], value="adds", label="A click")
                 self.fineness = gr.Slider(
                     0.3, 0.95, self.config.tau, step=0.05, label="Fineness of the regions (tau of the reference)"
                 )
                 self.picks = gr.Textbox(
-                    label="Points, +x,y to add and -x,y to take away", placeholder="+417,180 -300,220", submit_btn=True
+                    label="Points, +x,y to add and -x,y to take away", placeholder="+417,180 -300,220", submit_btn="Use"
                 )
                 self.clear_picks = gr.Button("Clear the points", size="sm")
             with gr.Tab("Mask file"):
                 self.mask = gr.File(label="Mask picture, as large as the reference", file_types=["image"], height=130)
-        self.example = gr.Image(
-            label="The example as it is used", interactive=False, format="jpeg", buttons=[], height=220
-        )
+        self.example = _picture("The example as it is used", height=220)
         with gr.Row():
             self.name = gr.Textbox("concept", label="Name of the concept", scale=3, min_width=120)
             self.colour = gr.ColorPicker(HEX, label="Colour", scale=1, min_width=80)
@@ -110,13 +112,14 @@ class Page:
 
     def _settings_part(self) -> None:
         ranks = min(4 * max(self.config.rank, 16), 512)
+        wide: dict[str, Any] = {"min_width": 200}
         with gr.Group(), gr.Row():
             self.settings: list[Any] = [
-                gr.Slider(0, 1, self.config.threshold, step=0.01, label="Threshold: lower marks more"),
-                gr.Slider(0.3, 0.95, self.config.tau, step=0.01, label="Tau: higher makes finer clusters"),
-                gr.Slider(0, ranks, self.config.rank, step=1, label="Debiasing rank: 0 keeps positions"),
-                gr.Slider(0, 1, self.config.min_score, step=0.005, label="Least score: empties masks below"),
-                gr.Radio(["none", "guided", "crf"], value=self.config.refine, label="Refine edges"),
+                gr.Slider(0, 1, self.config.threshold, step=0.01, label="Threshold: lower marks more", **wide),
+                gr.Slider(0.3, 0.95, self.config.tau, step=0.01, label="Tau: higher makes finer clusters", **wide),
+                gr.Slider(0, ranks, self.config.rank, step=1, label="Debiasing rank: 0 keeps positions", **wide),
+                gr.Slider(0, 1, self.config.min_score, step=0.005, label="Least score: empties masks below", **wide),
+                gr.Radio(["none", "guided", "crf"], value=self.config.refine, label="Refine edges", **wide),
             ]
 
     def _results_part(self) -> None:
@@ -133,6 +136,7 @@ class Page:
                     interactive=False,
                     buttons=["download", "fullscreen"],
                     elem_id="results",
+                    elem_classes="gallery",
                 )
                 self.formats = gr.CheckboxGroup(
                     available_formats(), value=["png", "coco"], label="Formats of the download"
@@ -147,6 +151,7 @@ class Page:
                 self.sentence = gr.Markdown("Mark some targets first.")
                 self.stages = gr.Gallery(
                     label="Stages",
+                    elem_classes="gallery",
                     columns=2,
                     object_fit="contain",
                     interactive=False,
@@ -154,34 +159,28 @@ class Page:
                 )
                 gr.Markdown("**Scores of the clusters**; the line is the threshold")
                 self.bars = gr.HTML()
-            with gr.Tab("Without this page"):
-                self.command = gr.Code(
-                    label="Command, with the concepts of the download", language="shell", interactive=False
-                )
-                self.python = gr.Code(label="Python", language="python", interactive=False)
+            with gr.Tab("In code"):
+                code: dict[str, Any] = {"interactive": False, "wrap_lines": True}
+                self.command = gr.Code(label="Command, with the concepts of the download", language="shell", **code)
+                self.python = gr.Code(label="Python", language="python", **code)
 
     def _match_part(self) -> None:
         gr.Markdown("Click points in the reference; see where they are in the target, and what resembles them.")
         with gr.Row():
             self.left = gr.Dropdown(label="Reference", choices=[], min_width=140)
             self.right = gr.Dropdown(label="Target", choices=[], min_width=140)
-            self.more = gr.File(label="More pictures", file_count="multiple", file_types=["image"], height=100)
+            self.more = gr.File(label="More pictures", file_count="multiple", file_types=["image"], height=140)
         with gr.Row():
             self.points = gr.Textbox(
-                label="Points in the reference, x,y in pixels", placeholder="417,180 300,220", submit_btn=True, scale=3
+                label="Points in the reference, x,y in pixels", placeholder="417,180", submit_btn="Find", scale=3
             )
             self.point = gr.Dropdown(label="Similarity map of point", choices=[], min_width=120)
             self.clear_points = gr.Button("Clear the points", min_width=120)
         with gr.Row():
-            look: dict[str, Any] = {"interactive": False, "format": "jpeg", "buttons": ["fullscreen"]}
-            self.left_view = gr.Image(label="Reference: click here", min_width=280, **look)
-            self.raw_view = gr.Image(label="Target, raw features", min_width=280, **look)
-            self.debiased_view = gr.Image(label="Target, debiased features", min_width=280, **look)
-        self.table = gr.Dataframe(
-            headers=["point", "x", "y", "similarity", "raw x", "raw y", "raw similarity"],
-            label="Where they are, in pixels of the target",
-            interactive=False,
-        )
+            self.left_view = _picture("Reference: click here", min_width=280, elem_id="left")
+            self.raw_view = _picture("Target, raw features", min_width=280, elem_id="raw")
+            self.debiased_view = _picture("Target, debiased features", min_width=280, elem_id="debiased")
+        self.places = gr.HTML()
 
     def _concepts_part(self) -> None:
         gr.Markdown(
@@ -225,7 +224,7 @@ class Page:
         asked = [self.name, self.colour, *self.settings]
         shown = [self.gallery, self.status]
         choosing = {"inputs": [self.targets, self.whole_folder], "outputs": [self.status], **_quiet}
-        for event in (self.targets.change, self.whole_folder.change):
+        for event in (self.targets.upload, self.targets.clear, self.targets.delete, self.whole_folder.input):
             event(self.answers.on_targets, **choosing)
         running = self.run.click(self.answers.on_run, asked, shown, **_model)
         after = running.then(self.answers.on_marked, asked, [self.command, self.python], **_quiet)
@@ -250,7 +249,7 @@ class Page:
 
     def _wire_match(self) -> None:
         pair = [self.left, self.right]
-        views = [self.left_view, self.raw_view, self.debiased_view, self.table, self.point]
+        views = [self.left_view, self.raw_view, self.debiased_view, self.places, self.point]
         asked = [*pair, self.points, self.point]
         self.match_tab.select(self.answers.on_match_tab, pair, pair, **_quiet).then(
             self.answers.on_match, asked, views, **_model
@@ -274,3 +273,8 @@ class Page:
         self.load.upload(self.answers.on_load, [self.load], [*kept, self.load], **_quiet)
         self.drop.click(self.answers.on_drop, [self.drop_name], kept, **_quiet)
         self.save.click(self.answers.on_save, [self.name, self.colour], [self.saved], **_quiet)
+
+
+def _picture(label: str, **named: Any) -> gr.Image:
+    """A picture to look at, or to click."""
+    return gr.Image(label=label, alt_text=label, interactive=False, format="jpeg", buttons=["fullscreen"], **named)

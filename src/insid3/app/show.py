@@ -131,6 +131,17 @@ class Matched:
         known = draw.points(reference, points * (reference.shape[1] / size[1]))
         return cls(raw, debiased, known, (first, second))
 
+    def table(self) -> str:
+        """Where the points are, in pixels of the target, as an HTML table."""
+        names = ("point", "debiased x, y", "similarity", "raw x, y", "similarity")
+        head, rows = "".join(f"<th>{name}</th>" for name in names), []
+        for i in range(len(self.debiased)):
+            cells = [f"{i + 1}"]
+            for found in (self.debiased, self.raw):
+                cells += [f"{found.xy[i][0]:.1f}, {found.xy[i][1]:.1f}", f"{found.similarity[i]:.2f}"]
+            rows.append("".join(f"<td>{cell}</td>" for cell in cells))
+        return f'<table class="places">{"".join(f"<tr>{row}</tr>" for row in (head, *rows))}</table>' if rows else ""
+
 
 def _map(
     target: UInt8[np.ndarray, "h w 3"], size: tuple[int, int], found: Keypoints, shown: int
