@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from insid3.draw import heat, matches, overlay, sheet
+from insid3.draw import heat, matches, overlay, relief, sheet
 from insid3.labels import MAGENTA
 from stubs import box_mask, scene
 
@@ -35,6 +35,16 @@ def test_heat_is_red_above_and_blue_below_zero() -> None:
     assert shown[0, 0, 2] > shown[0, 0, 0]
     assert (shown[0, 1] == 128).all()
     assert shown[0, 2, 0] > shown[0, 2, 2]
+
+
+def test_relief_goes_from_dark_at_the_lowest_to_bright_at_the_highest() -> None:
+    grey = np.full((1, 3, 3), 128, np.uint8)
+    low, middle, high = relief(grey, np.array([[0.4, 0.5, 0.6]])).astype(int)[0]
+    assert low.sum() < middle.sum() < high.sum()
+    assert low[2] > low[0]  # blue
+    assert high[0] > high[2]  # yellow
+    flat = relief(grey, np.full((1, 3), 0.7))
+    assert (flat == flat[0, 0]).all()
 
 
 def test_matches_marks_both_sides() -> None:

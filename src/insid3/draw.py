@@ -13,6 +13,7 @@ Picture = UInt8[np.ndarray, "H W 3"]
 
 _SHEET = (24, 24, 27)
 _WARM, _COLD = np.array([214, 39, 40], np.float32), np.array([31, 119, 180], np.float32)
+_RELIEF = ((13, 8, 60), (84, 24, 120), (180, 40, 110), (245, 125, 50), (250, 240, 110))
 
 
 def overlay(
@@ -65,6 +66,17 @@ def heat(
     hue = np.where(heatmap[..., None] >= 0, _WARM, _COLD)
     blend = opacity * strength
     return (grey * (1 - blend) + hue * blend).round().astype(np.uint8)
+
+
+def relief(
+    picture: UInt8[np.ndarray, "H W 3"], heatmap: Float[np.ndarray, "H W"], opacity: float = 0.7
+) -> UInt8[np.ndarray, "H W 3"]:
+    """Similarity over the greyed picture, from the lowest there is (dark blue) to the highest (yellow)."""
+    low, high = float(heatmap.min()), float(heatmap.max())
+    at = (heatmap - low) / max(high - low, 1e-6) * (len(_RELIEF) - 1)
+    hue = np.stack([np.interp(at, range(len(_RELIEF)), channel) for channel in zip(*_RELIEF, strict=True)], -1)
+    grey = picture.mean(-1, keepdims=True)
+    return (grey * (1 - opacity) + hue * opacity).round().astype(np.uint8)
 
 
 def matches(

@@ -21,7 +21,8 @@ CSS = """
 .bar.kept .fill {background: #e6008c;}
 .bar .value {white-space: nowrap;}
 .places {width: 100%; font-size: .9em; font-variant-numeric: tabular-nums;}
-.places :is(th, td) {text-align: left; padding: 2px 8px 2px 0;}
+.places caption {text-align: left; opacity: .75;}
+.places :is(tr, th, td) {text-align: left; padding: 3px 8px 3px 0; border-width: 0 0 1px !important;}
 @media (max-width: 600px) {
   .gradio-container > .main {padding: 12px 8px !important;}
   .gallery .grid-container {grid-template-columns: repeat(2, minmax(0, 1fr)) !important;}
@@ -129,7 +130,7 @@ class Page:
             with gr.Tab("Results") as self.results_tab:
                 self.gallery = gr.Gallery(
                     value=[(str(path), path.name) for path in self.answers.cheetahs],
-                    label="Results (to begin with, the pictures of the example)",
+                    label="Pictures",
                     columns=3,
                     height=520,
                     object_fit="contain",
@@ -152,7 +153,8 @@ class Page:
                 self.stages = gr.Gallery(
                     label="Stages",
                     elem_classes="gallery",
-                    columns=2,
+                    columns=3,
+                    height="auto",
                     object_fit="contain",
                     interactive=False,
                     buttons=["fullscreen"],
@@ -161,7 +163,7 @@ class Page:
                 self.bars = gr.HTML()
             with gr.Tab("In code"):
                 code: dict[str, Any] = {"interactive": False, "wrap_lines": True}
-                self.command = gr.Code(label="Command, with the concepts of the download", language="shell", **code)
+                self.command = gr.Code(label="Command line", language="shell", **code)
                 self.python = gr.Code(label="Python", language="python", **code)
 
     def _match_part(self) -> None:

@@ -89,14 +89,12 @@ class Stages:
 
         seed = np.zeros(inside.candidates.shape, bool) if result.seed is None else result.clusters == result.seed
         pictures = {
-            "Similarity to the concept, raw features": draw.heat(preview, enlarged(inside.raw), 0.8),
-            "Similarity to the concept, debiased": draw.heat(preview, enlarged(result.similarity), 0.8),
-            "Clusters of the target": draw.segments(preview, enlarged(result.clusters)),
-            "Candidates: matched back into the example": draw.overlay(
-                preview, enlarged(inside.candidates), (240, 228, 66)
-            ),
-            "The seed cluster": draw.overlay(preview, enlarged(seed), (86, 180, 233)),
-            "The mask": draw.overlay(preview, nearest(result.mask, size), MAGENTA),
+            f"Raw similarity {_range(inside.raw)}": draw.relief(preview, enlarged(inside.raw)),
+            f"Debiased {_range(result.similarity)}": draw.relief(preview, enlarged(result.similarity)),
+            "Clusters": draw.segments(preview, enlarged(result.clusters)),
+            "Candidates": draw.overlay(preview, enlarged(inside.candidates), (240, 228, 66)),
+            "Seed cluster": draw.overlay(preview, enlarged(seed), (86, 180, 233)),
+            "Mask": draw.overlay(preview, nearest(result.mask, size), MAGENTA),
         }
         return cls(pictures, _bars(inside, config.threshold), _sentence(inside, config))
 
@@ -140,15 +138,22 @@ class Matched:
             for found in (self.debiased, self.raw):
                 cells += [f"{found.xy[i][0]:.1f}, {found.xy[i][1]:.1f}", f"{found.similarity[i]:.2f}"]
             rows.append("".join(f"<td>{cell}</td>" for cell in cells))
-        return f'<table class="places">{"".join(f"<tr>{row}</tr>" for row in (head, *rows))}</table>' if rows else ""
+        if not rows:
+            return ""
+        caption = "<caption>Where they are, in pixels of the target</caption>"
+        return f'<table class="places">{caption}{"".join(f"<tr>{row}</tr>" for row in (head, *rows))}</table>'
 
 
 def _map(
     target: UInt8[np.ndarray, "h w 3"], size: tuple[int, int], found: Keypoints, shown: int
 ) -> UInt8[np.ndarray, "h w 3"]:
     if len(found):
-        target = draw.heat(target, nearest(found.maps[shown], target.shape[:2]), 0.8)
+        target = draw.relief(target, nearest(found.maps[shown], target.shape[:2]))
     return draw.points(target, found.xy * (target.shape[1] / size[1]))
+
+
+def _range(similarity: Float[np.ndarray, "h w"]) -> str:
+    return f"{similarity.min():.2f}…{similarity.max():.2f}"
 
 
 def _sentence(inside: Inside, config: Config) -> str:
