@@ -1,7 +1,6 @@
 """What a page can be asked, without a page."""
 
 import json
-import threading
 import time
 import zipfile
 from pathlib import Path
@@ -17,7 +16,7 @@ from insid3.app.archive import pack
 from insid3.app.cheetahs import POLYGON, cheetah_pictures
 from insid3.app.same import Same
 from insid3.app.session import MOST_TARGETS, Example, Session, Settings
-from insid3.app.sessions import Kept
+from insid3.app.sessions import Kept, Turns
 from insid3.images import read_mask
 from insid3.labels import MAGENTA
 from stubs import ColourEncoder, box_mask, colour_model, scene
@@ -42,7 +41,7 @@ class Counting:
 
 def new_session(model: INSID3, folder: Path, pictures: Path | None = None) -> Session:
     folder.mkdir()
-    return Session(model, folder, Kept(2**24), threading.RLock(), pictures)
+    return Session(model, folder, Kept(2**24), Turns(), pictures)
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Who is remembered, for how long, and how much of it."""
 
 import threading
+import time
 from functools import partial
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 
 from insid3.app.canvas import Strokes
 from insid3.app.files import Files
-from insid3.app.sessions import BusyError, Kept, Sessions
+from insid3.app.sessions import BusyError, Kept, Sessions, Turns
 from insid3.errors import ImageError
 
 
@@ -113,6 +114,48 @@ def test_kept_by_many_threads() -> None:
     for thread in threads:
         thread.join()
     assert kept.size <= 500
+
+
+def test_turns_in_the_order_of_coming() -> None:
+    turns, order, done = Turns(), list[int](), list[int]()
+
+    def come(number: int) -> None:
+        with turns, turns:  # again by the same thread
+            order.append(number)
+        done.append(number)
+
+    threads = [threading.Thread(target=come, args=(number,)) for number in range(10)]
+    with turns:
+        for i, thread in enumerate(threads):
+            thread.start()
+            while len(turns._waiting) <= i:
+                time.sleep(0.001)
+        with pytest.raises(ZeroDivisionError), turns:
+            1 / 0  # noqa: B018
+        assert not order
+    for thread in threads:
+        thread.join(5)
+    assert order == list(range(10))
+    assert sorted(done) == order
+
+
+def test_nobody_waits_forever_for_who_always_asks_again() -> None:
+    turns, over, greedy = Turns(), threading.Event(), [0]
+
+    def ask() -> None:
+        while not over.is_set():
+            with turns:
+                greedy[0] += 1
+                time.sleep(0.001)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    for _ in range(20):
+        before = greedy[0]
+        with turns:
+            assert greedy[0] <= before + 2
+    over.set()
+    thread.join(5)
 
 
 def test_strokes_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,5 @@
 """Pictures that are encoded once, whatever is asked of them."""
 
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -9,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from insid3.app.sessions import Kept
+from insid3.app.sessions import Kept, Turns
 from insid3.concept import Concept
 from insid3.encoded import Encoded, encode_all
 from insid3.errors import ImageError, Insid3Error
@@ -39,7 +38,7 @@ class Reference:
 class Features:
     """Of one session. Whoever is in `using` has the model, whatever other sessions want of it."""
 
-    def __init__(self, model: INSID3, owner: Path, kept: Kept, lock: threading.RLock) -> None:
+    def __init__(self, model: INSID3, owner: Path, kept: Kept, lock: Turns) -> None:
         """
         Args:
             owner: the session's own folder, whose files do not change.

@@ -1,8 +1,8 @@
 """The server: one model, a bounded queue, limits for whoever asks, nothing from or to elsewhere."""
 
-import contextlib
 import os
 import shutil
+import signal
 import tempfile
 import threading
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from typing import Any
 
 from insid3.app.same import Same
 from insid3.app.session import Session
-from insid3.app.sessions import Kept, Sessions
+from insid3.app.sessions import Kept, Sessions, Turns
 from insid3.errors import ConfigError, MissingExtraError
 from insid3.pipeline import INSID3
 
@@ -138,7 +138,7 @@ class Server:
         except ImportError as error:
             shutil.rmtree(self.root)
             raise MissingExtraError("insid3 app", "app") from error
-        self.kept, self.lock = Kept(KEPT_BYTES), threading.RLock()
+        self.kept, self.lock = Kept(KEPT_BYTES), Turns()
         self.sessions: Sessions[Session] = Sessions(
             lambda own: Session(model, own, self.kept, self.lock, folder),
             self.root / "files" / "sessions",
@@ -175,9 +175,12 @@ class Server:
         threading.Thread(target=self._sweep, daemon=True).start()
 
     def wait(self) -> None:
-        """Until Ctrl-C."""
-        with contextlib.suppress(KeyboardInterrupt):
-            threading.Event().wait()
+        """Until Ctrl-C, or until the process is told to end."""
+        told = threading.Event()
+        for kind in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(kind, lambda *_: told.set())
+        while not told.wait(1):  # without a limit Windows would not look at signals
+            pass
 
     def close(self) -> None:
         """End it."""

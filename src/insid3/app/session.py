@@ -1,6 +1,5 @@
 """One visitor's work: an example being marked, concepts, targets, and what is asked of them. No page, no gradio."""
 
-import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -13,7 +12,7 @@ from jaxtyping import Bool, UInt8
 from insid3 import draw
 from insid3.app.features import Features, Reference
 from insid3.app.files import Files
-from insid3.app.sessions import Kept
+from insid3.app.sessions import Kept, Turns
 from insid3.app.show import Matched, Shown, Stages, marked, placeholder
 from insid3.batch.sources import Target, find_targets
 from insid3.batch.work import slugs
@@ -74,7 +73,7 @@ class Session:
         model: INSID3,
         folder: Path,
         kept: Kept,
-        lock: threading.RLock,
+        lock: Turns,
         pictures: Path | None = None,
     ) -> None:
         """

@@ -3,9 +3,10 @@
 import shutil
 import threading
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable
 from pathlib import Path
+from types import TracebackType
 from typing import Any, Generic, Protocol, TypeVar
 from uuid import uuid4
 
@@ -14,6 +15,41 @@ from insid3.errors import Insid3Error
 
 class BusyError(Insid3Error):
     """The server serves as many as it can."""
+
+
+class Turns:
+    """A lock that goes to those who wait in the order in which they came; who has it may take it again.
+
+    `threading.RLock` knows no order: who lets go and asks again at once mostly wins, and others wait for long.
+    """
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._owner: int | None = None
+        self._depth = 0
+        self._waiting: deque[tuple[int, threading.Lock]] = deque()
+
+    def __enter__(self) -> None:
+        me, turn = threading.get_ident(), threading.Lock()
+        with self._guard:
+            if self._owner in (None, me):
+                self._owner, self._depth = me, self._depth + 1
+                return
+            turn.acquire()
+            self._waiting.append((me, turn))
+        turn.acquire()  # until it is released for this thread
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._guard:
+            self._depth -= 1
+            if self._depth:
+                return
+            self._owner = None
+            if self._waiting:
+                (self._owner, turn), self._depth = self._waiting.popleft(), 1
+                turn.release()
 
 
 class Kept:
