@@ -1,6 +1,7 @@
 """The server as programs see it: its API, its limits, and what a stranger may try."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -279,6 +280,22 @@ def test_a_password(tmp_path: Path, files: dict[str, Path]) -> None:
             assert entered.status_code == status
         asked = Client(server.url, auth=("anna", "secret"), verbose=False, download_files=str(tmp_path / "d"))
         assert segment(asked, files, "corner")[1][0]["area"] > 0
+
+
+def test_the_example_of_the_documentation(
+    server: SimpleNamespace, tmp_path: Path, files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (HERE.parents[1] / "docs" / "app.md").read_text("utf-8")
+    code = re.findall(r"```python\n(.*?)```", text, re.DOTALL)[0].replace("http://127.0.0.1:7860/", server.url)
+    code = code.replace("[[417, 180], [300, 220]]", "[[20, 24], [40, 30]]")  # the pictures here are smaller
+    for name, stem in {"cat": "ref", "cat_mask": "mask", "one": "corner", "two": "green"}.items():
+        Image.open(files[stem]).save(tmp_path / f"{name}.{'png' if 'mask' in name else 'jpg'}", quality=95)
+    monkeypatch.chdir(tmp_path)
+    said = list[tuple[Any, ...]]()
+    exec(code, {"print": lambda *words: said.append(words)})
+    assert [words[0] for words in said] == ["one.jpg", "two.jpg", [20, 24], [40, 30]]
+    assert read_mask(Path(said[0][2]), (64, 64)).any()
+    assert all(0 <= number < 64 for words in said[2:] for number in words[1:3])
 
 
 def test_many_clients_get_their_own_answers(server: SimpleNamespace, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from insid3.app.same import Same
 from insid3.app.session import Session
 from insid3.app.sessions import Kept, Sessions, Turns
-from insid3.errors import ConfigError, MissingExtraError
+from insid3.errors import ConfigError
 from insid3.pipeline import INSID3
 
 KEPT_BYTES = 512 * 2**20  #: of encoded pictures, of all sessions
@@ -116,7 +116,6 @@ class Server:
             note: which backbone runs, for the page.
 
         Raises:
-            MissingExtraError: gradio is not installed.
             ConfigError: the port is taken.
         """
         limits = limits or Limits()
@@ -128,16 +127,13 @@ class Server:
             "GRADIO_RUN_HISTORY": "False",
             "HF_HUB_DISABLE_TELEMETRY": "1",
         }
-        try:
-            import gradio as gr
-            from fastapi.middleware import Middleware
+        import gradio as gr
+        from fastapi.middleware import Middleware
 
-            from insid3.app.answers import Answers
-            from insid3.app.api import add_api
-            from insid3.app.page import CSS, Page
-        except ImportError as error:
-            shutil.rmtree(self.root)
-            raise MissingExtraError("insid3 app", "app") from error
+        from insid3.app.answers import Answers
+        from insid3.app.api import add_api
+        from insid3.app.page import CSS, Page
+
         self.kept, self.lock = Kept(KEPT_BYTES), Turns()
         self.sessions: Sessions[Session] = Sessions(
             lambda own: Session(model, own, self.kept, self.lock, folder),

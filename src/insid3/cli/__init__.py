@@ -26,6 +26,8 @@ app = typer.Typer(
     help="Mark a concept in any picture from one example, without training (INSID3, CVPR 2026).",
     epilog="""[bold]Examples[/bold]
 
+    insid3 app
+
     insid3 segment --reference cat.jpg --mask cat_mask.png photos/ -o out/
 
     insid3 concept --reference cat.jpg --mask cat_mask.png -o cat.insid3

@@ -1,5 +1,6 @@
 """insid3 app."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -40,8 +41,10 @@ def page(
     from insid3.app.same import Same
     from insid3.app.server import Limits, Server
     from insid3.backbones import find, uncalibrated
-    from insid3.errors import ConfigError
+    from insid3.errors import ConfigError, MissingExtraError
 
+    if find_spec("gradio") is None:
+        raise MissingExtraError("insid3 app", "app")
     limits, users = Limits(upload=parse_bytes(max_upload)), [parse_user(entry) for entry in auth or []]
     if folder is not None and not folder.is_dir():
         raise ConfigError(f"--folder {folder} is not a folder")
