@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import zlib
@@ -239,6 +240,17 @@ def test_large_uploads_are_refused(server: SimpleNamespace) -> None:
     kept = sum(path.stat().st_size for path in server.root.rglob("*") if path.is_file())
     assert kept < 5 * 10**6
     assert alive(server)
+
+
+def test_who_hangs_up_is_no_error(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with running(tmp_path) as server:
+        form = "multipart/form-data; boundary=x"
+        head = f"POST /gradio_api/upload HTTP/1.1\r\nHost: x\r\nContent-Type: {form}\r\nContent-Length: 9999\r\n\r\n"
+        for _ in range(3):
+            with socket.create_connection(("127.0.0.1", int(server.url.split(":")[2].strip("/")))) as visitor:
+                visitor.sendall(head.encode() + b"--x\r\n")
+        assert alive(server)
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_nothing_from_elsewhere(server: SimpleNamespace) -> None:

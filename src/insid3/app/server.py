@@ -5,6 +5,7 @@ import shutil
 import signal
 import tempfile
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -82,7 +83,10 @@ class Guard:
                 ]
             await send(message)
 
-        await self.app(scope, counted, guarded)
+        from starlette.requests import ClientDisconnect
+
+        with suppress(ClientDisconnect):  # who closes the page in mid-upload is no error
+            await self.app(scope, counted, guarded)
 
 
 async def _refuse(send: Any, status: int, text: str) -> None:
