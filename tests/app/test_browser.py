@@ -20,6 +20,7 @@ from insid3.app.cheetahs import cheetah_pictures
 from insid3.images import picture_size, read_mask
 from stubs import free_port
 
+expect.set_options(timeout=20_000)  # machines are busy
 SHOTS = os.environ.get("INSID3_SCREENSHOTS")  # a folder to look at them in
 
 
@@ -187,8 +188,8 @@ def test_paint_mark_download(page: Page, tmp_path: Path) -> None:
     assert [row["target"] for row in rows] == ["cheetah.jpg", "cheetah2.jpg"]
     coco = json.loads((out / "coco/instances.json").read_text())
     assert [category["name"] for category in coco["categories"]] == ["big cat"]
-    # The command line continues where the page stopped, with the same masks.
-    command = (out / "README.txt").read_text().split("\n\n")[1]
+    # The command line continues where the page stopped, with the same masks; so do the lines of Python.
+    _, command, python = (out / "README.txt").read_text().split("\n\n", 2)
     assert command == "insid3 segment --concept big_cat.insid3 photos/ -o out/"
     (out / "photos").mkdir()
     for path in (first, second):
@@ -200,6 +201,10 @@ def test_paint_mark_download(page: Page, tmp_path: Path) -> None:
         page_mask, same = (read_mask(out / where / f"{path.stem}.png", size) for where in ("masks", "out"))
         assert np.array_equal(page_mask, same)
         assert page_mask.any()
+    shutil.copy(second, out / "photo.jpg")
+    python += "import numpy; numpy.save('mask.npy', mask)"
+    subprocess.run([sys.executable, "-c", python], cwd=out, check=True, timeout=120)
+    assert np.array_equal(np.load(out / "mask.npy"), page_mask)
 
 
 def test_click_regions(page: Page) -> None:
@@ -315,7 +320,15 @@ def test_cancel_and_the_servers_folder(page: Page, server: SimpleNamespace) -> N
     says(page, "Cancelled")
     assert len(overlays(page)) < 6
     press(page, "Mark them")
+    expect(page.locator("#status")).to_contain_text(re.compile("[1-5] of 6"))
+    set_number(page, "Threshold", 0.5)  # in mid-run: all of them anew
     says(page, "6 of 6")
+    expect(page.locator("#results img")).to_have_count(6)
+    before = overlays(page)
+    page.wait_for_timeout(3000)
+    assert overlays(page) == before  # the first run is over
+    tab(page, "In code")
+    expect(page.get_by_text("--threshold")).to_be_visible()
 
 
 def test_two_pages_do_not_see_each_other(page: Page, browser: Browser, server: SimpleNamespace) -> None:

@@ -119,6 +119,17 @@ def test_settings_by_name(server: SimpleNamespace, files: dict[str, Path], tmp_p
             segment(asked, files, "corner", **settings)
 
 
+def test_all_at_once(server: SimpleNamespace, files: dict[str, Path], tmp_path: Path) -> None:
+    """One client asks all its questions before it fetches an answer."""
+    asked = client(server, tmp_path)
+    sent = [handle_file(files[name]) for name in ("ref", "mask", "corner")]
+    jobs = [asked.submit(sent[0], sent[1], [sent[2]] * 20, api_name="/segment") for _ in range(12)]
+    for job in jobs:
+        masks, rows = job.result(120)
+        assert [row["error"] for row in rows] == [None] * 20
+        assert all(read_mask(Path(mask), (64, 64)).any() for mask in masks)
+
+
 def test_match_by_name(server: SimpleNamespace, files: dict[str, Path], tmp_path: Path, model: INSID3) -> None:
     asked = client(server, tmp_path)
     pair = handle_file(files["ref"]), handle_file(files["corner"])

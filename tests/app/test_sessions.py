@@ -188,5 +188,6 @@ def test_files_outlive_the_upload_and_results_do_not_pile_up(tmp_path: Path) -> 
     assert files.own(upload).read_text() == "a cat"
     with pytest.raises(ImageError, match=r"^dog\.jpg is not there any more"):
         files.own(tmp_path / "other" / "dog.jpg")
-    made = [files.fresh() for _ in range(6)]
-    assert [folder.exists() for folder in made] == [False, False, True, True, True, True]
+    first = files.fresh("archive")
+    made = [files.fresh("overlays", keep=3) for _ in range(5)]
+    assert [folder.exists() for folder in (first, *made)] == [True, False, False, True, True, True]

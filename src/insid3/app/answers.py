@@ -3,6 +3,7 @@
 import functools
 import inspect
 import logging
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -187,19 +188,26 @@ class Answers:
 
     @told
     def on_run(self, name: str, colour: str, request: gr.Request, *settings: Any) -> Iterator[Sequence[Any]]:
-        session = self._of(request)
-        done: list[Shown] = []
-        for shown in session.mark(Settings(*settings), name, colour_of(colour)):
-            done.append(shown)
-            yield _cells(done), _progress(done, len(session.targets))
+        yield from self._marking(self._of(request), name, colour, settings)
 
     @told
-    def on_settings(self, name: str, colour: str, request: gr.Request, *settings: Any) -> Sequence[Any]:
+    def on_settings(self, name: str, colour: str, request: gr.Request, *settings: Any) -> Iterator[Sequence[Any]]:
         session = self._of(request)
-        if not session.marked:
-            return gr.skip(), gr.skip()
-        done = list(session.mark(Settings(*settings), name, colour_of(colour)))
-        return _cells(done), _progress(done, len(done))
+        if session.marked:
+            yield from self._marking(session, name, colour, settings, pause=1)
+        else:
+            yield gr.skip(), gr.skip()
+
+    def _marking(
+        self, session: Session, name: str, colour: str, settings: Sequence[Any], pause: float = 0
+    ) -> Iterator[Sequence[Any]]:
+        """What is done, every `pause` seconds: what is done sooner appears at once."""
+        done, told_at, total = list[Shown](), time.monotonic(), len(session.targets)
+        for shown in session.mark(Settings(*settings), name, colour_of(colour)):
+            done.append(shown)
+            if len(done) == total or time.monotonic() - told_at >= pause:
+                told_at = time.monotonic()
+                yield _cells(done), _progress(done, total)
 
     @told
     def on_cancel(self, request: gr.Request) -> str:

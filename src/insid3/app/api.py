@@ -15,6 +15,7 @@ from insid3.errors import ConfigError, Insid3Error
 from insid3.pipeline import INSID3
 from insid3.storage import writing
 
+AT_ONCE = 8  #: questions in hand, which take turns at the model picture by picture
 MOST_SIZE = 1540  #: pixels a side of the encoder's square that a program may ask for
 Segmented = tuple[list[str], list[dict[str, Any]]]
 
@@ -71,7 +72,8 @@ def segment_files(session: Session, reference: Path, mask: Path, targets: list[P
     features, same = session.features, model.config.size == session.model.config.size
     with features.using(mask), features.using(reference):
         concept = model.redraw(features.whole(reference), mask) if same else model.concept(reference, mask)
-    folder, files, rows = session.files.fresh(), [], []
+    # A client may have all its questions in hand at once: none may delete the masks of another.
+    folder, files, rows = session.files.fresh("masks", keep=2 * AT_ONCE), [], []
     for i, given in enumerate(targets):
         row: dict[str, Any] = {"target": given.name, "mask": None}
         row |= {"score": None, "area": 0, "reason": None, "error": None}

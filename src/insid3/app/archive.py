@@ -41,7 +41,7 @@ def pack(
     if not session.targets:
         raise ConfigError("there are no targets yet: choose the pictures to mark")
     labels = numbered(session.all_concepts(name, colour))
-    folder = session.files.fresh()
+    folder = session.files.fresh("archive")
     out, pictures = folder / "insid3", folder / "pictures"
     told: list[dict[str, Any]] = []
 
@@ -68,8 +68,7 @@ def pack(
             file.unlink()  # where the server has its files is nobody else's business
     write_text(out / "results.json", json.dumps(told, indent=1))
     write_text(out / "README.txt", equivalent)
-    for file in session.save(name, colour):
-        writing(partial(shutil.copyfile, file, out / file.name))
+    session.save(name, colour, out)
     archive = folder / "insid3.zip"
     writing(partial(_zipped, out, archive))
     shutil.rmtree(out)

@@ -7,15 +7,13 @@ from uuid import uuid4
 from insid3.errors import ImageError
 from insid3.storage import link_or_copy, writing
 
-_GENERATIONS = 4  # of results that a browser may still be loading
-
 
 class Files:
     """Below a folder of the session's own."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._made: list[Path] = []
+        self._made: dict[str, list[Path]] = {}
 
     def own(self, path: Path) -> Path:
         """A file that was uploaded, where nobody else deletes it; the same place for the same content.
@@ -30,12 +28,12 @@ class Files:
             link_or_copy(path, place)
         return place
 
-    def fresh(self) -> Path:
-        """A new folder for results; the oldest are deleted."""
+    def fresh(self, kind: str, keep: int = 4) -> Path:
+        """A new folder for results of a kind; the newest of that kind are kept, which may still be loading."""
         folder = self.folder / uuid4().hex
-        writing(lambda: folder.mkdir(parents=True))
-        self._made.append(folder)
-        for old in self._made[:-_GENERATIONS]:
-            shutil.rmtree(old, ignore_errors=True)
-        del self._made[:-_GENERATIONS]
+        writing(folder.mkdir)  # not its parents: a session that is over stays deleted
+        made = self._made.setdefault(kind, [])
+        made.append(folder)
+        while len(made) > keep:
+            shutil.rmtree(made.pop(0), ignore_errors=True)
         return folder

@@ -233,14 +233,14 @@ class Page:
         looks = [self.sentence, self.stages, self.bars]
         seen = [self.inside_target, self.inside_concept, *asked]
         after.then(self.answers.on_inside, seen, looks, **_model)
-        self.cancel.click(self.answers.on_cancel, None, self.status, cancels=[running], **_quiet)
-        for control in self.settings:
-            again = control.change(
-                self.answers.on_settings, asked, shown, trigger_mode="always_last", cancels=[running], **_model
-            )
+        stopped: list[Any] = [running]
+        for control in (*self.settings, self.colour):
+            again = control.change(self.answers.on_settings, asked, shown, trigger_mode="always_last", **_model)
+            stopped.append(again)
             again.then(self.answers.on_marked, asked, [self.command, self.python], **_quiet).then(
                 self.answers.on_inside, seen, looks, **_model
             )
+        self.cancel.click(self.answers.on_cancel, None, self.status, cancels=stopped, **_quiet)
         self.inside_tab.select(self.answers.on_look, asked, [self.inside_target, self.inside_concept], **_quiet).then(
             self.answers.on_inside, seen, looks, **_model
         )

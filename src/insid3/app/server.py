@@ -18,7 +18,6 @@ from insid3.errors import ConfigError
 from insid3.pipeline import INSID3
 
 KEPT_BYTES = 512 * 2**20  #: of encoded pictures, of all sessions
-AT_ONCE = 8  #: questions in hand, which take turns at the model picture by picture
 _FREE = 2**30  # bytes that uploads leave on the disk
 # No script, style, font or picture from elsewhere.
 _POLICY = (
@@ -135,7 +134,7 @@ class Server:
         from fastapi.middleware import Middleware
 
         from insid3.app.answers import Answers
-        from insid3.app.api import add_api
+        from insid3.app.api import AT_ONCE, add_api
         from insid3.app.page import CSS, Page
 
         self.kept, self.lock = Kept(KEPT_BYTES), Turns()

@@ -92,9 +92,11 @@ class Session:
         self.files = Files(folder)
         self.features = Features(model, folder, kept, lock)
         self._merged: tuple[Any, tuple[Concept, ...]] = ((), ())
+        self._run: object = None  # the latest; others stop
 
     def close(self) -> None:
         """Forget all pictures."""
+        self.stop()
         self.features.close()
 
     # The example
@@ -226,13 +228,13 @@ class Session:
         self.concepts = {**self.concepts, concept.name: concept}
         return concept
 
-    def save(self, name: str, colour: Colour) -> list[Path]:
-        """All concepts as .insid3 files.
+    def save(self, name: str, colour: Colour, folder: Path | None = None) -> list[Path]:
+        """All concepts as .insid3 files, in a folder of their own if not told where.
 
         Raises:
             ConceptError: there are none.
         """
-        concepts, folder = self.all_concepts(name, colour), self.files.fresh()
+        concepts, folder = self.all_concepts(name, colour), folder or self.files.fresh("concepts")
         files = [folder / f"{slug}.insid3" for slug in slugs(numbered(concepts))]
         for concept, file in zip(concepts, files, strict=True):
             writing(partial(concept.save, file))
@@ -273,6 +275,8 @@ class Session:
     def mark(self, settings: Settings, name: str, colour: Colour) -> Iterator[Shown]:
         """Mark every target, one by one; a picture that cannot be used is told of and the rest goes on.
 
+        Ends early when it is called again, or stopped.
+
         Raises:
             ConceptError: no example.
             ConfigError: no targets.
@@ -280,9 +284,17 @@ class Session:
         concepts, targets = self.all_concepts(name, colour), self.targets
         if not targets:
             raise ConfigError("there are no targets yet: choose the pictures to mark")
-        self.marked, folder, model = True, self.files.fresh(), self._at(settings)
+        mine = self._run = object()
+        self.marked, folder, model = True, self.files.fresh("overlays"), self._at(settings)
         for i, target in enumerate(targets):
-            yield self._mark(target, model, concepts, folder / f"{i:03d}.jpg")
+            shown = self._mark(target, model, concepts, folder / f"{i:03d}.jpg")
+            if self._run is not mine:
+                return
+            yield shown
+
+    def stop(self) -> None:
+        """End marking after the picture in hand."""
+        self._run = None
 
     def _mark(self, target: Target, model: INSID3, concepts: Sequence[Concept], overlay: Path) -> Shown:
         try:
