@@ -65,6 +65,16 @@ def test_the_idle_are_forgotten(sessions: "Sessions[Visitor]", clock: Clock) -> 
     assert len(sessions) == 0
 
 
+def test_what_is_left_of_the_closed_goes(sessions: "Sessions[Visitor]") -> None:
+    anna, ben = sessions.of("anna"), sessions.of("ben")
+    sessions.forget("anna")
+    anna.folder.mkdir()
+    (anna.folder / "late").write_text("the picture that was in hand")
+    sessions.tidy()
+    assert not anna.folder.exists()
+    assert (ben.folder / "file").exists()
+
+
 def test_too_many_at_once(sessions: "Sessions[Visitor]", clock: Clock) -> None:
     first = sessions.of("a")
     for name in "bc":

@@ -198,3 +198,4 @@ class Server:
     def _sweep(self) -> None:
         while not self._ended.wait(60):
             self.sessions.sweep()
+            self.sessions.tidy()

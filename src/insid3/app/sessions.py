@@ -155,6 +155,13 @@ class Sessions(Generic[S]):
             while self._open and self._clock() - next(iter(self._open.values()))[1] > self._idle:
                 self._close(next(iter(self._open)))
 
+    def tidy(self) -> None:
+        """Delete what pictures in hand have left of sessions that were closed meanwhile."""
+        with self._lock:
+            known = {session.folder for session, _ in self._open.values()}
+            for folder in set(self._root.glob("*")) - known:
+                shutil.rmtree(folder, ignore_errors=True)
+
     def forget(self, name: str | None) -> None:
         """Close somebody's session, if there is one."""
         with self._lock:
