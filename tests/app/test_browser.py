@@ -344,6 +344,42 @@ def test_two_pages_do_not_see_each_other(page: Page, browser: Browser, server: S
     context.close()
 
 
+def test_two_concepts_in_colours(page: Page, tmp_path: Path) -> None:
+    cheetahs(page)
+    press(page, "Keep this example and begin another")
+    says(page, "Kept: cheetah (1)")
+    upload(page, "Reference picture", cheetah_pictures()[4])
+    says(page, "Nothing is marked")
+    tab(page, "Click regions")
+    page.get_by_label("Points, +x,y").fill("+170,250")
+    page.get_by_label("Points, +x,y").press("Enter")
+    says(page, "% of the reference is marked")
+    swatch, before = page.get_by_role("button", name="Colour"), page.locator("#regions img").get_attribute("src")
+    page.get_by_label("Name of the concept").fill("tower")
+    expect(page.locator("#regions img")).not_to_have_attribute("src", str(before))  # in a colour of its own
+    shot(page, "tower")
+    press(page, "Mark them")
+    says(page, "4 of 4")
+    expect(page.locator("#results")).to_contain_text(re.compile(r"tower · .*tower 0\.\d\d"))
+    shot(page, "two")
+    swatch.click()
+    shot(page, "colour")
+    page.get_by_label("yolo").check()
+    for _ in range(3):  # new downloads leave the results where they are
+        press(page, "Pack the download")
+        says(page, "Packed.")
+    for overlay in overlays(page):
+        assert page.request.get(overlay).ok
+    with page.expect_download() as download:
+        page.locator("#download").click()
+    download.value.save_as(tmp_path / "insid3.zip")
+    with zipfile.ZipFile(tmp_path / "insid3.zip") as archive:
+        names = set(archive.namelist())
+        labels = json.loads(archive.read("masks/concepts.json"))["concepts"]
+    assert {"cheetah.insid3", "tower.insid3", "coco/instances.json", "yolo/data.yaml"} <= names
+    assert len({label["colour"] for label in labels}) == 2
+
+
 # Controls that a screen reader could not name.
 NAMELESS = """() => [...document.querySelectorAll('button, input, textarea, select, [role=tab], [role=slider], a')]
   .filter(e => {
@@ -370,6 +406,8 @@ def test_looks(browser: Browser, server: SimpleNamespace, width: int, theme: str
     says(page, "4 of 4")
     for name in ("Segment", "Look inside", "In code", "Match points", "Concepts"):
         tab(page, name)
+        if name == "Match points":
+            expect(page.locator("#debiased img")).to_be_visible()
         page.wait_for_timeout(700)
         shot(page, f"{name.lower().replace(' ', '-')}-{width}-{theme}")
         assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, name

@@ -18,7 +18,7 @@ from insid3.app.same import Same
 from insid3.app.session import MOST_TARGETS, Example, Session, Settings
 from insid3.app.sessions import Kept, Turns
 from insid3.images import read_mask
-from insid3.labels import MAGENTA
+from insid3.labels import MAGENTA, PALETTE
 from stubs import ColourEncoder, box_mask, colour_model, scene
 
 BOX = (16, 16, 48, 48)
@@ -237,6 +237,27 @@ def test_concepts_go_to_files_and_come_back(session: Session, files: dict[str, P
     foreign = new_session(colour_model(size=64), tmp_path / "foreign")
     with pytest.raises(ConceptError, match="was made at size 32"):
         foreign.load(file)
+
+
+def test_a_new_concept_has_a_colour_of_its_own(session: Session, files: dict[str, Path]) -> None:
+    assert session.colour_for("red", MAGENTA) == MAGENTA
+    started(session, files)
+    session.keep("red", MAGENTA)
+    assert session.colour_for("red ", GREEN) == MAGENTA
+    assert session.colour_for("green", GREEN) == GREEN
+    assert session.colour_for("green", MAGENTA) == PALETTE[0]
+
+
+def test_a_run_ends_when_another_begins(session: Session, files: dict[str, Path]) -> None:
+    settings = started(session, files, "corner", "stripe", "green")
+    first = session.mark(settings, "red", MAGENTA)
+    next(first)
+    second = session.mark(Settings(0.9, settings.tau, settings.rank), "red", MAGENTA)
+    assert next(second).name == "corner"
+    assert list(first) == []
+    session.stop()
+    assert list(second) == []
+    assert len(list(session.mark(settings, "red", MAGENTA))) == 3
 
 
 def test_too_many_examples_are_refused(

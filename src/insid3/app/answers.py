@@ -165,6 +165,14 @@ class Answers:
         return self._marks(session, colour_of(colour), tau)
 
     @told
+    def on_name(self, name: str, colour: str, request: gr.Request) -> str:
+        return f"#{bytes(self._of(request).colour_for(name, colour_of(colour))).hex()}"
+
+    @told
+    def on_colour(self, colour: str, tau: float, request: gr.Request) -> Sequence[Any]:
+        return self._marks(self._of(request), colour_of(colour), tau)[:2]
+
+    @told
     def on_clear_picks(self, picks: str, name: str, colour: str, tau: float, request: gr.Request) -> Sequence[Any]:
         session = self._of(request)
         if session.example is not None and picks.strip():
@@ -211,6 +219,7 @@ class Answers:
 
     @told
     def on_cancel(self, request: gr.Request) -> str:
+        self._of(request).stop()
         return "Cancelled. What is done stays; **Mark them** begins again."
 
     @told

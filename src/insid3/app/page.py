@@ -10,7 +10,7 @@ from insid3.app.archive import available_formats
 from insid3.app.canvas import make_canvas
 
 CSS = """
-.gradio-container {max-width: 1500px !important; margin: auto;}
+.gradio-container {width: 100%; max-width: 1500px !important; margin: auto;}
 .note {opacity: .75; font-size: .9em;}
 .status {min-height: 1.6em;}
 .bars {position: relative; display: grid; gap: 4px; font-size: .85em;}
@@ -20,12 +20,15 @@ CSS = """
 .bar .fill {display: block; height: 100%; background: #8a8a94; border-radius: 3px;}
 .bar.kept .fill {background: #e6008c;}
 .bar .value {white-space: nowrap;}
-.places {width: 100%; font-size: .9em; font-variant-numeric: tabular-nums;}
+.places {width: 100%; border: 0 !important; font-size: .9em; font-variant-numeric: tabular-nums;}
 .places caption {text-align: left; opacity: .75;}
 .places :is(tr, th, td) {text-align: left; padding: 3px 8px 3px 0; border-width: 0 0 1px !important;}
+.gallery .grid-container {grid-template-rows: none !important;
+  grid-template-columns: repeat(auto-fill, minmax(min(200px, 45%), 1fr)) !important;}
+.gallery .caption-label {white-space: normal !important; max-width: 100% !important;}
+footer .divider {display: none !important;}
 @media (max-width: 600px) {
   .gradio-container > .main {padding: 12px 8px !important;}
-  .gallery .grid-container {grid-template-columns: repeat(2, minmax(0, 1fr)) !important;}
   .bar {grid-template-columns: 6.5em 1fr 6em; gap: 4px;}
 }
 """
@@ -99,31 +102,35 @@ class Page:
                 self.mask = gr.File(label="Mask picture, as large as the reference", file_types=["image"], height=130)
         self.example = _picture("The example as it is used", height=220)
         with gr.Row():
-            self.name = gr.Textbox("concept", label="Name of the concept", scale=3, min_width=120)
-            self.colour = gr.ColorPicker(HEX, label="Colour", scale=1, min_width=80)
+            self.name = gr.Textbox("concept", label="Name of the concept", scale=1, min_width=120)
+            self.colour = gr.ColorPicker(HEX, label="Colour", scale=1, min_width=270)  # else its dialog is cut
         self.keep = gr.Button("Keep this example and begin another", size="sm")
 
     def _targets_part(self) -> None:
         gr.Markdown("### 2 · Pictures to mark")
         self.targets = gr.File(label="Targets", file_count="multiple", file_types=["image"], height=180)
         self.whole_folder = gr.Checkbox(label=f"All pictures in {self.folder}", visible=self.folder is not None)
-        with gr.Row():
-            self.run = gr.Button("Mark them", variant="primary", scale=3, min_width=150, elem_id="run")
-            self.cancel = gr.Button("Cancel", scale=1, min_width=80, elem_id="cancel")
 
     def _settings_part(self) -> None:
         ranks = min(4 * max(self.config.rank, 16), 512)
         wide: dict[str, Any] = {"min_width": 200}
+        score, tau = self.config.min_score, self.config.tau
         with gr.Group(), gr.Row():
             self.settings: list[Any] = [
-                gr.Slider(0, 1, self.config.threshold, step=0.01, label="Threshold: lower marks more", **wide),
-                gr.Slider(0.3, 0.95, self.config.tau, step=0.01, label="Tau: higher makes finer clusters", **wide),
-                gr.Slider(0, ranks, self.config.rank, step=1, label="Debiasing rank: 0 keeps positions", **wide),
-                gr.Slider(0, 1, self.config.min_score, step=0.005, label="Least score: empties masks below", **wide),
-                gr.Radio(["none", "guided", "crf"], value=self.config.refine, label="Refine edges", **wide),
+                gr.Slider(0, 1, self.config.threshold, step=0.01, label="Threshold", info="lower marks more", **wide),
+                gr.Slider(0.3, 0.95, tau, step=0.01, label="Tau", info="higher makes finer clusters", **wide),
+                gr.Slider(0, ranks, self.config.rank, step=1, label="Debiasing rank", info="0 keeps positions", **wide),
+                gr.Slider(0, 1, score, step=0.005, label="Least score", info="masks below become empty", **wide),
+                gr.Radio(
+                    ["none", "guided", "crf"], value=self.config.refine, label="Refine edges", info="slower", **wide
+                ),
             ]
 
     def _results_part(self) -> None:
+        gr.Markdown("### 3 · Masks")
+        with gr.Row():
+            self.run = gr.Button("Mark them", variant="primary", scale=3, min_width=150, elem_id="run")
+            self.cancel = gr.Button("Cancel", scale=1, min_width=80, elem_id="cancel")
         self.status = gr.Markdown("", elem_classes="status", elem_id="status")
         self._settings_part()
         with gr.Tabs():
@@ -131,7 +138,6 @@ class Page:
                 self.gallery = gr.Gallery(
                     value=[(str(path), path.name) for path in self.answers.cheetahs],
                     label="Pictures",
-                    columns=3,
                     height=520,
                     object_fit="contain",
                     interactive=False,
@@ -153,7 +159,6 @@ class Page:
                 self.stages = gr.Gallery(
                     label="Stages",
                     elem_classes="gallery",
-                    columns=3,
                     height="auto",
                     object_fit="contain",
                     interactive=False,
@@ -162,7 +167,8 @@ class Page:
                 gr.Markdown("**Scores of the clusters**; the line is the threshold")
                 self.bars = gr.HTML()
             with gr.Tab("In code"):
-                code: dict[str, Any] = {"interactive": False, "wrap_lines": True}
+                gr.Markdown("Does the same elsewhere. The `.insid3` files are in the download and under *Concepts*.")
+                code: dict[str, Any] = {"interactive": False, "wrap_lines": True, "lines": 1}
                 self.command = gr.Code(label="Command line", language="shell", **code)
                 self.python = gr.Code(label="Python", language="python", **code)
 
@@ -188,7 +194,14 @@ class Page:
         gr.Markdown(
             "Concepts that are kept, with their examples. A saved one (`.insid3`) works in `insid3 segment --concept`."
         )
-        self.cards = gr.Gallery(label="Kept examples", columns=4, height=280, interactive=False, buttons=[])
+        self.cards = gr.Gallery(
+            label="Kept examples",
+            elem_classes="gallery",
+            height=280,
+            object_fit="contain",
+            interactive=False,
+            buttons=[],
+        )
         with gr.Row():
             self.drop_name = gr.Dropdown(label="Concept", choices=[], min_width=140)
             self.drop = gr.Button("Forget it", min_width=120)
@@ -218,6 +231,10 @@ class Page:
         )
         self.picks.submit(self.answers.on_picks, picking, marked, **_quiet)
         self.fineness.change(self.answers.on_picks, picking, marked, trigger_mode="always_last", **_quiet)
+        self.name.change(self.answers.on_name, naming, self.colour, trigger_mode="always_last", **_quiet)
+        self.colour.change(
+            self.answers.on_colour, [self.colour, self.fineness], marked[:2], trigger_mode="always_last", **_quiet
+        )
         self.clear_picks.click(self.answers.on_clear_picks, picking, [self.picks, *marked], **_quiet)
         kept = self.keep.click(self.answers.on_keep, naming, [*views, self.reference], **_quiet)
         kept.then(self.answers.cards, None, [self.cards, self.drop_name], **_quiet)

@@ -22,7 +22,7 @@ from insid3.config import Config
 from insid3.errors import ConceptError, ConfigError, Insid3Error, MaskError
 from insid3.images import nearest, read_image, read_mask, read_values, thumbnail
 from insid3.inside import look_inside
-from insid3.labels import Colour, LabelMap, numbered
+from insid3.labels import PALETTE, Colour, LabelMap, numbered
 from insid3.pipeline import INSID3
 from insid3.regions import parse_picks
 from insid3.storage import writing
@@ -201,6 +201,13 @@ class Session:
         if not self._merged[1]:
             raise ConceptError("there is no example yet: choose a reference picture and mark the concept in it")
         return self._merged[1]
+
+    def colour_for(self, name: str, colour: Colour) -> Colour:
+        """Of a concept that is kept its own; of a new one this colour, or the next that no other has."""
+        known, taken = self.concepts.get(name.strip()), [concept.colour for concept in self.concepts.values()]
+        if known is not None and known.colour is not None:
+            return known.colour
+        return next((free for free in (colour, *PALETTE) if free not in taken), colour)
 
     def keep(self, name: str, colour: Colour) -> None:
         """Make the example one of the concepts and begin a new one.
