@@ -34,6 +34,7 @@ footer .divider {display: none !important;}
 """
 _quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 _model: dict[str, Any] = {"show_progress": "minimal", "api_visibility": "private"}
+_latest: dict[str, Any] = {**_model, "trigger_mode": "always_last"}  # else what is asked meanwhile is dropped
 
 
 class Page:
@@ -249,21 +250,21 @@ class Page:
         after = running.then(self.answers.on_marked, asked, [self.command, self.python], **_quiet)
         looks = [self.sentence, self.stages, self.bars]
         seen = [self.inside_target, self.inside_concept, *asked]
-        after.then(self.answers.on_inside, seen, looks, **_model)
+        after.then(self.answers.on_inside, seen, looks, **_latest)
         stopped: list[Any] = [running]
         for control in (*self.settings, self.colour):
-            again = control.change(self.answers.on_settings, asked, shown, trigger_mode="always_last", **_model)
+            again = control.change(self.answers.on_settings, asked, shown, **_latest)
             stopped.append(again)
             again.then(self.answers.on_marked, asked, [self.command, self.python], **_quiet).then(
-                self.answers.on_inside, seen, looks, **_model
+                self.answers.on_inside, seen, looks, **_latest
             )
         self.cancel.click(self.answers.on_cancel, None, self.status, cancels=stopped, **_quiet)
         self.inside_tab.select(self.answers.on_look, asked, [self.inside_target, self.inside_concept], **_quiet).then(
-            self.answers.on_inside, seen, looks, **_model
+            self.answers.on_inside, seen, looks, **_latest
         )
         self.results_tab.select(self.answers.on_look_away, None, None, **_quiet)
         for choice in (self.inside_target, self.inside_concept):
-            choice.input(self.answers.on_inside, seen, looks, **_model)
+            choice.input(self.answers.on_inside, seen, looks, **_latest)
         self.pack.click(self.answers.on_pack, [self.formats, *asked], [self.download, self.status], **_model)
 
     def _wire_match(self) -> None:
@@ -271,19 +272,19 @@ class Page:
         views = [self.left_view, self.raw_view, self.debiased_view, self.places, self.point]
         asked = [*pair, self.points, self.point]
         self.match_tab.select(self.answers.on_match_tab, pair, pair, **_quiet).then(
-            self.answers.on_match, asked, views, **_model
+            self.answers.on_match, asked, views, **_latest
         )
         self.more.upload(self.answers.on_more, [self.more], pair, **_quiet).then(
-            self.answers.on_match, asked, views, **_model
+            self.answers.on_match, asked, views, **_latest
         )
-        self.left_view.select(self.answers.on_point, [self.left, self.points], self.points, **_quiet).then(
-            self.answers.on_new_points, asked, views, **_model
+        self.left_view.select(self.answers.on_point, [self.left, self.points], self.points, **_latest).then(
+            self.answers.on_new_points, asked, views, **_latest
         )
-        self.points.submit(self.answers.on_new_points, asked, views, **_model)
+        self.points.submit(self.answers.on_new_points, asked, views, **_latest)
         for choice in (*pair, self.point):
-            choice.input(self.answers.on_match, asked, views, **_model)
+            choice.input(self.answers.on_match, asked, views, **_latest)
         self.clear_points.click(lambda: "", None, self.points, **_quiet).then(
-            self.answers.on_match, asked, views, **_model
+            self.answers.on_match, asked, views, **_latest
         )
 
     def _wire_concepts(self) -> None:
