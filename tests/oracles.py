@@ -136,3 +136,24 @@ def partition(labels: ArrayLike) -> set[frozenset[int]]:
     """Clusterings are compared as partitions: which patches go together, whatever the number of their cluster."""
     flat = np.ravel(labels)
     return {frozenset(np.flatnonzero(flat == label).tolist()) for label in np.unique(flat)}
+
+
+def neighbour_graph(tokens: Array, neighbours: int) -> Array:
+    """The dense weights of `stages/smooth.py`: of mutual neighbours the geometric mean, of mean degree 1."""
+    n = len(tokens)
+    distance = 1 - tokens @ tokens.T
+    np.fill_diagonal(distance, np.inf)
+    one_way = np.zeros((n, n))
+    for i in range(n):
+        nearest = np.argsort(distance[i], kind="stable")[:neighbours]
+        one_way[i, nearest] = np.exp(-distance[i, nearest] / distance[i, nearest[-1]])
+    weights = np.sqrt(one_way * one_way.T)
+    return weights / weights.sum(1).mean()
+
+
+def smooth(values: Array, weights: Array, strength: float) -> Array:
+    """z of (diag(a) + lambda (D - W)) z = a s."""
+    trust = 0.1 + np.abs(2 * values - 1)
+    trust /= trust.mean()
+    laplacian = np.diag(weights.sum(1)) - weights
+    return np.linalg.solve(np.diag(trust) + strength * laplacian, trust * values)

@@ -4,12 +4,14 @@ import socket
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from insid3 import INSID3, Config
+from insid3 import INSID3
+from insid3.config import Defaults
 
 
 class ColourEncoder:
@@ -32,8 +34,8 @@ class ColourEncoder:
         return tuple(tokens for _ in layers)
 
 
-def colour_model(**config: object) -> INSID3:
-    return INSID3(ColourEncoder(), Config(size=32, rank=2, tau=0.9).but(**config))
+def colour_model(preset: Any = None, **config: Any) -> INSID3:
+    return INSID3(ColourEncoder(), *Defaults(32, 2, 0.9).configs(preset, **config))
 
 
 class SlowEncoder(ColourEncoder):

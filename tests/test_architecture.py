@@ -19,6 +19,7 @@ LAYERS = [
     {"stages", "annotations", "concept"},
     {"encoded", "positional", "refinement", "labels"},
     {"derived"},
+    {"closer"},
     {"pipeline"},
     {"inside", "regions"},
     {"draw", "batch"},

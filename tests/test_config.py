@@ -4,6 +4,7 @@ import pytest
 
 from insid3 import Config, ConfigError
 from insid3.backbones import REGISTRY, find
+from insid3.config import Defaults
 
 GOOD = Config(518, 30, 0.7)
 
@@ -28,9 +29,13 @@ def test_defaults_are_the_published_ones() -> None:
         ({"aggregation": "intra"}, "aggregation must be one of cross-intra, cross, seed, got 'intra'"),
         ({"kmeans": 0}, "kmeans must be a whole number of 1 or more, got 0"),
         ({"kmeans": 2.5}, "kmeans must be a whole number of 1 or more, got 2.5"),
+        ({"rule": "gates"}, "rule must be one of clusters, field, got 'gates'"),
+        ({"smoothing": -1}, "smoothing must be 0 or more, got -1"),
+        ({"regions": float("inf")}, "regions must be a number, got inf"),
+        ({"closer": 1}, "closer must be True or False, got 1"),
         ({"keep_seed": 1}, "keep_seed must be True or False, got 1"),
         ({"treshold": 0.1}, "unknown setting 'treshold'; did you mean 'threshold'"),
-        ({"colour": 1}, "unknown setting 'colour'. The settings are size, rank"),
+        ({"zzz": 1}, "unknown setting 'zzz'. The settings are size, rank"),
     ],
 )
 def test_what_is_refused(change: dict[str, object], message: str) -> None:
@@ -63,3 +68,23 @@ def test_explicit_settings_override_matching_too() -> None:
     assert (matching.size, matching.rank) == (768, 20)
     segmentation, matching = defaults.configs(size=512, rank=99)
     assert (segmentation.size, segmentation.rank) == (matching.size, matching.rank) == (512, 99)
+
+
+def test_a_preset_sets_what_is_not_asked_for_otherwise() -> None:
+    defaults = Defaults(518, 30, 0.7, plus={"rank": 45})
+    plus, match = defaults.configs("plus", tau=0.6, rank=None)
+    assert (plus.rule, plus.threshold, plus.upsample, plus.refine, plus.rank, plus.tau) == (
+        "field", 0.5, "score", "guided", 45, 0.6,
+    )  # fmt: skip
+    assert (match.rule, match.rank, match.tau) == ("clusters", 30, 0.6)
+    assert defaults.configs("plus", rank=20, refine="none")[0] == plus.but(rank=20, refine="none", tau=0.7)
+    assert defaults.configs("published") == defaults.configs() == (Config(518, 30, 0.7), Config(518, 30, 0.7))
+    with pytest.raises(ConfigError, match="preset must be one of published, plus, got 'best'"):
+        defaults.configs("best")
+
+
+def test_every_backbone_has_the_preset() -> None:
+    for backbone in REGISTRY.values():
+        assert backbone.defaults is not None
+        plus, _ = backbone.defaults.configs("plus")
+        plus.check(backbone.name, backbone.patch_size, backbone.channels)

@@ -9,10 +9,12 @@ import pytest
 import torch
 from PIL import Image
 
-from insid3 import INSID3, Concept, ConceptError, Config, ConfigError, ImageError, MaskError, Segmentation
+from insid3 import INSID3, Concept, ConceptError, Config, ConfigError, ImageError, MaskError, Segmentation, derived
 from insid3.annotations import from_labelme
+from insid3.config import PLUS
 from insid3.images import Source
 from insid3.stages.refine import resized
+from insid3.stages.smooth import Graph, neighbour_graph
 from stubs import ColourEncoder, box_mask, colour_model, scene
 
 BOX = (16, 16, 48, 48)
@@ -406,3 +408,116 @@ def test_match_finds_itself(model280: INSID3, pictures: dict[str, Path]) -> None
 def test_one_path_is_no_list_of_targets(model: INSID3, red: Concept) -> None:
     with pytest.raises(ConfigError, match=r"targets must be a list of pictures, got 'photo\.jpg'"):
         model.segment_many("photo.jpg", red)
+
+
+def plus_model(**config: object) -> INSID3:
+    return colour_model("plus", **{"refine": "none", **config})
+
+
+def test_plus_finds_the_box_elsewhere(red: Concept) -> None:
+    found = plus_model().segment(scene((0, 32, 32, 64)), red)
+    assert iou(found.mask, box_mask(0, 32, 32, 64)) > 0.9
+    assert found.seed is None
+    assert found.scores.min() >= -1e-3
+    assert found.scores.max() <= 1 + 1e-3
+    assert ((found.scores > 0.5) == found.mask).all()
+
+
+def test_plus_leaves_a_picture_without_a_candidate_empty(red: Concept) -> None:
+    found = plus_model().segment(scene(), red)
+    assert (found.mask.any(), found.score) == (False, 0)
+    assert found.reason == "no patch resembles the concept more than its background"
+
+
+def test_plus_names_a_threshold_that_nothing_reaches(red: Concept) -> None:
+    found = plus_model(threshold=1.5).segment(scene(BOX), red)
+    assert re.fullmatch(r"no patch's field is above the threshold 1.5 \(the best: [01]\.\d\d\)", found.reason or "")
+
+
+@pytest.mark.parametrize("switch", ["background", "votes", "regions", "smoothing"])
+def test_every_part_of_plus_can_be_switched_off_and_matters(
+    model280: INSID3, cheetah: Concept, pictures: dict[str, Path], switch: str
+) -> None:
+    plus = model280.but(**{**PLUS, "refine": "none"})
+    target = model280.encode(pictures["lion"])
+    with_it = plus.derived.field(plus.evidence(target, cheetah), plus.config)
+    without = plus.but(**{switch: 0.0})
+    assert (with_it - without.derived.field(without.evidence(target, cheetah), without.config)).abs().max() > 0.01
+
+
+def test_plus_marks_cheetahs_as_the_published_way_does(
+    model280: INSID3, cheetah: Concept, pictures: dict[str, Path]
+) -> None:
+    """All three are easy: both mark the same animals."""
+    plus = model280.but(**PLUS)
+    for name in ("cheetah", "cheetah1", "cheetah2"):
+        ours, theirs = plus.segment(pictures[name], cheetah).mask, model280.segment(pictures[name], cheetah).mask
+        assert iou(ours, theirs) >= 0.6, name
+
+
+def test_plus_sees_windows_as_one_picture(red: Concept) -> None:
+    """Two boxes, in different tiles: the field is spread over all of them, so that an empty tile stays empty."""
+    picture = scene((0, 0, 24, 24), (40, 104, 64, 128), size=(64, 128))
+    found = plus_model(tile=64).segment(picture, red)
+    truth = box_mask(0, 0, 24, 24, size=(64, 128)) | box_mask(40, 104, 64, 128, size=(64, 128))
+    assert iou(found.mask, truth) > 0.8
+
+
+def test_the_patches_graph_is_computed_once_for_all_concepts(red: Concept, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, calls = plus_model(), list[int]()
+
+    def counted(tokens: torch.Tensor) -> Graph:
+        calls.append(1)
+        return neighbour_graph(tokens)
+
+    monkeypatch.setattr(derived, "neighbour_graph", counted)
+    target = model.encode(scene(BOX))
+    model.segment(target, red)
+    model.but(background=0.2).segment(target, red)
+    assert calls == [1]
+
+
+def test_an_odd_shot_of_four_is_outvoted(red: Concept) -> None:
+    """Three shots show red, the fourth green by mistake."""
+    model = plus_model()
+    shots = [scene(BOX), scene((0, 0, 32, 32)), scene((32, 0, 64, 32)), scene((0, 0, 32, 32), colour=1)]
+    masks = [box_mask(*BOX), box_mask(0, 0, 32, 32), box_mask(32, 0, 64, 32), box_mask(0, 0, 32, 32)]
+    target = scene((0, 32, 32, 64))
+    target[32:, :32] = (20, 230, 20)
+    found = model.segment(target, model.concept(shots, masks))
+    assert iou(found.mask, box_mask(0, 32, 32, 64)) > 0.9
+
+
+def test_a_small_object_is_looked_at_again_and_its_edge_is_finer(red: Concept) -> None:
+    """A box of 10 x 10 pixels where a patch has 8 x 8: the second look has patches of 4 or fewer."""
+    truth = box_mask(22, 26, 32, 36)
+    picture = scene((22, 26, 32, 36))
+    once, twice = plus_model(), plus_model(closer=True)
+    first, second = once.segment(picture, red), twice.segment(picture, red)
+    assert iou(second.mask, truth) > max(0.75, iou(first.mask, truth) + 0.05)
+    assert ((second.scores > 0.5) == second.mask).all()
+
+
+def test_a_second_look_costs_one_encoding_and_only_where_something_small_was_found(red: Concept) -> None:
+    model = plus_model(closer=True)
+    encoder = model.encoder
+    assert isinstance(encoder, ColourEncoder)
+    model.segment(scene(BOX), red)  # the positional basis
+    for picture, calls in ((scene((22, 26, 32, 36)), 2), (scene((0, 0, 64, 48)), 1), (scene(), 1)):
+        before = encoder.calls
+        target = model.encode(picture)
+        model.segment(target, red)
+        assert encoder.calls - before == calls
+        model.but(regions=0.4).segment(target, red)
+        assert encoder.calls - before == calls  # the part is kept with its picture
+
+
+def test_a_second_look_needs_the_picture_the_field_and_no_tiles(red: Concept) -> None:
+    with pytest.raises(ConfigError, match="closer goes with rule="):
+        colour_model(closer=True)
+    with pytest.raises(ConfigError, match="without tile"):
+        plus_model(closer=True, tile=32)
+    model = plus_model()
+    target = model.encode(scene(BOX))
+    with pytest.raises(ConfigError, match="was encoded without closer: encode it again"):
+        model.but(closer=True).segment(target, red)

@@ -1,7 +1,10 @@
 """Every knob of the method: its symbol, meaning, unit and default."""
 
 import difflib
-from dataclasses import asdict, dataclass, fields, replace
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from types import MappingProxyType
 from typing import Any, Literal, get_args
 
 from insid3.errors import ConfigError
@@ -9,11 +12,14 @@ from insid3.errors import ConfigError
 Aggregation = Literal["cross-intra", "cross", "seed"]
 Basis = Literal["black", "noise"]
 Fit = Literal["stretch", "pad"]
+Preset = Literal["published", "plus"]
 Refine = Literal["none", "crf", "guided"]
+Rule = Literal["clusters", "field"]
 Solver = Literal["mean-field", "frank-wolfe"]
 Upsample = Literal["mask", "score"]
 _CHOICES = {
-    "basis": Basis, "aggregation": Aggregation, "fit": Fit, "upsample": Upsample, "refine": Refine, "solver": Solver,
+    "rule": Rule, "basis": Basis, "aggregation": Aggregation, "fit": Fit, "upsample": Upsample, "refine": Refine,
+    "solver": Solver,
 }  # fmt: skip
 _OPTIONAL = ("kmeans", "tile", "crf_size")
 
@@ -31,7 +37,15 @@ class Config:
         size: R, side in pixels of the square that the encoder sees; a multiple of the patch size.
         rank: r, dimensions of the positional subspace that debiasing removes (paper 3.1); 0 removes nothing.
         tau: clusters merge while their mean cosine similarity is above this (paper 3.2), in [-1, 1].
-        threshold: alpha, clusters whose score is above this belong to the mask (paper 3.4).
+        threshold: alpha, clusters whose score is above this belong to the mask (paper 3.4); with rule="field" pixels
+            whose field is, in [0, 1].
+        rule: what decides: gates, seed and clusters ("clusters", published), or one soft "field" (`stages/field.py`),
+            to which the next four belong.
+        background: weight of the similarity to what the concept is most easily mistaken for; 0 leaves it out.
+        votes: weight of the backward matching; likewise.
+        regions: weight of the clusters' evidence; likewise.
+        smoothing: lambda, how much alike patches that look alike become (`stages/smooth.py`); likewise.
+        closer: look again, closer, at what is small; it costs a second encoding (`stages/closer.py`).
         basis: picture that shows the positional subspace: "black" (published code) or "noise" (paper).
         aggregation: what makes clusters join the seed: "cross-intra" (published), or for ablations only "cross"
             similarity, or nothing ("seed": its cluster is the mask, whatever the threshold).
@@ -56,6 +70,12 @@ class Config:
     rank: int
     tau: float
     threshold: float = 0.2
+    rule: Rule = "clusters"
+    background: float = 0.8
+    votes: float = 0.3
+    regions: float = 0.5
+    smoothing: float = 4.0
+    closer: bool = False
     basis: Basis = "black"
     aggregation: Aggregation = "cross-intra"
     kmeans: int | None = None
@@ -79,10 +99,13 @@ class Config:
                 raise ConfigError(f"{name} must be a whole number of {int(name != 'rank')} or more, got {value!r}")
         if self.crf_size is not None and self.crf_size < 64:
             raise ConfigError(f"crf_size must be 64 or more, got {self.crf_size}")
-        for name in ("tau", "threshold", "overlap", "min_score"):
+        weights = ("background", "votes", "regions", "smoothing")
+        for name in ("tau", "threshold", "overlap", "min_score", *weights):
             value = getattr(self, name)
-            if not isinstance(value, int | float) or isinstance(value, bool) or value != value:
+            if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
                 raise ConfigError(f"{name} must be a number, got {value!r}")
+            if name in weights and value < 0:
+                raise ConfigError(f"{name} must be 0 or more, got {value}")
         if not -1 <= self.tau <= 1:
             raise ConfigError(f"tau is a cosine similarity in [-1, 1], got {self.tau}")
         if not 0 <= self.overlap <= 0.9:
@@ -92,8 +115,9 @@ class Config:
         for name, kind in _CHOICES.items():
             if getattr(self, name) not in get_args(kind):
                 raise ConfigError(f"{name} must be one of {', '.join(get_args(kind))}, got {getattr(self, name)!r}")
-        if not isinstance(self.keep_seed, bool):
-            raise ConfigError(f"keep_seed must be True or False, got {self.keep_seed!r}")
+        for name in ("keep_seed", "closer"):
+            if not isinstance(getattr(self, name), bool):
+                raise ConfigError(f"{name} must be True or False, got {getattr(self, name)!r}")
 
     @property
     def refine_side(self) -> int:
@@ -137,9 +161,17 @@ class Config:
         return asdict(self)
 
 
+#: The preset "plus", whatever the backbone: what `docs/accuracy.md` measures.
+PLUS: Mapping[str, Any] = MappingProxyType({"rule": "field", "threshold": 0.5, "upsample": "score", "refine": "guided"})
+
+
 @dataclass(frozen=True)
 class Defaults:
-    """What a backbone brings along: settings for segmentation, and for matching where they differ."""
+    """What a backbone brings along: settings for segmentation, for matching where they differ, and for "plus".
+
+    Attributes:
+        plus: what the preset sets besides `PLUS`; found by `benchmarks/calibrate.py`, or not calibrated.
+    """
 
     size: int
     rank: int
@@ -147,10 +179,25 @@ class Defaults:
     threshold: float = 0.2
     match_size: int | None = None
     match_rank: int | None = None
+    plus: Mapping[str, Any] = field(default_factory=dict)
     origin: str = "not calibrated"
 
-    def configs(self, **changes: Any) -> tuple[Config, Config]:
-        """(segmentation, matching) settings; explicit `changes` override both."""
+    def configs(self, preset: str | None = None, **changes: Any) -> tuple[Config, Config]:
+        """(segmentation, matching) settings; explicit `changes` override both.
+
+        Args:
+            preset: "published" or "plus"; None means "published".
+
+        Raises:
+            ConfigError: unknown preset or setting, or an invalid value.
+        """
+        if preset not in (None, *get_args(Preset)):
+            raise ConfigError(f"preset must be one of {', '.join(get_args(Preset))}, got {preset!r}")
         base = Config(self.size, self.rank, self.tau, self.threshold)
         match = base.but(size=self.match_size, rank=self.match_rank)
-        return base.but(**changes), match.but(**changes)
+        better = {**PLUS, **self.plus} if preset == "plus" else {}
+        return base.but(**{**better, **_given(changes)}), match.but(**changes)
+
+
+def _given(changes: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in changes.items() if value is not None}

@@ -15,10 +15,14 @@ from insid3.concept import Concept
 from insid3.config import Config
 from insid3.encoded import Encoded
 from insid3.positional import positional_subspace
-from insid3.stages.cluster import cluster
+from insid3.stages.aggregate import cluster_scores
+from insid3.stages.cluster import cluster, cluster_means
 from insid3.stages.debias import debias
+from insid3.stages.field import agreement, background_prototype, regions, soft_votes, spread
 from insid3.stages.kmeans import kmeans
 from insid3.stages.localize import backward_votes, candidates, nearest, prototype
+from insid3.stages.seed import seed_cluster
+from insid3.stages.smooth import Graph, neighbour_graph, smooth
 from insid3.types import Encoder, Nearest
 
 
@@ -34,6 +38,17 @@ class Reference:
     def prototype(self) -> Float[Tensor, "c"]:
         return prototype(self.tokens, self.masks)
 
+    @cached_property
+    def weights(self) -> Float[Tensor, "s"]:
+        """Of the shots, by how well they agree with each other (`rule="field"`)."""
+        return agreement(self.tokens, self.masks)
+
+    @cached_property
+    def contrast(self) -> tuple[Float[Tensor, "c"], Float[Tensor, "c"]]:
+        """Prototypes of the concept and of the background most like it, of weighed shots (`rule="field"`)."""
+        concept = prototype(self.tokens, self.masks, self.weights)
+        return concept, background_prototype(self.tokens, self.masks, self.weights, concept)
+
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
@@ -44,6 +59,7 @@ class Evidence:
         forward: (n,) their similarity to the concept's prototype.
         matches: of each shot, which patches are most similar to which, both ways.
         votes: (n,) in how many shots a patch's most similar one lies under the mask.
+        beaten: (n,) similarity to the negatives, where there are any.
     """
 
     target: Encoded
@@ -52,6 +68,7 @@ class Evidence:
     forward: Float[Tensor, "n"]
     matches: Sequence[Nearest]
     votes: Int[Tensor, "n"]
+    beaten: Float[Tensor, "n"] | None
 
     @property
     def shots(self) -> int:
@@ -144,4 +161,33 @@ class Derived:
 
         votes = backward_votes(debiased, reference.tokens, reference.masks, reference.negatives, once)
         matches = [once(debiased, tokens) for tokens in reference.tokens]
-        return Evidence(target, reference, debiased, debiased @ reference.prototype, matches, votes)
+        beaten = once(debiased, reference.negatives).similarity if len(reference.negatives) else None
+        return Evidence(target, reference, debiased, debiased @ reference.prototype, matches, votes, beaten)
+
+    def scored(self, found: Evidence, config: Config) -> Scored:
+        """Stages 3 to 5, of a target that has a candidate."""
+        labels, candidate = self.labels(found.target, config), found.candidate
+        seed = seed_cluster(cluster_means(found.debiased, labels), found.reference.prototype, labels, candidate)
+        means = cluster_means(found.target.tokens.flatten(0, 1), labels)
+        return Scored(labels, seed, cluster_scores(means, found.forward, labels, candidate, seed, config.aggregation))
+
+    def field(self, found: Evidence, config: Config) -> Float[Tensor, "n"]:
+        """In the place of stages 3 to 5: in [0, 1], how surely each patch belongs to the concept."""
+        labels, (concept, background) = self.labels(found.target, config), found.reference.contrast
+        similarity = found.debiased @ concept
+        votes = soft_votes(found.matches, found.reference.masks, found.reference.weights, found.beaten)
+        values = similarity - config.background * (found.debiased @ background) + config.votes * votes
+        clusters = regions(values, (similarity > 0) & (votes >= 0.5), labels)
+        values = spread(values + config.regions * clusters[labels])
+        return smooth(values, self.graph(found.target), config.smoothing) if config.smoothing else values
+
+    def graph(self, target: Encoded) -> Graph:
+        """The neighbours of every patch in its window, of all windows."""
+
+        def compute() -> Graph:
+            n = target.tokens.shape[1]
+            each = [neighbour_graph(tokens) for tokens in target.tokens]
+            starts, ends = (torch.cat([graph[side] + i * n for i, graph in enumerate(each)]) for side in (0, 1))
+            return Graph(starts, ends, torch.cat([graph.weight for graph in each]))
+
+        return target.once("graph", compute)

@@ -32,6 +32,7 @@ class Encoded:
         frame: where the patches are.
         tokens: (w, n, c) raw unit tokens of each window of the frame.
         picture: the target at the size at which its edge is refined, None where it is not.
+        whole: the target itself, where parts of it are looked at again (`closer`), else None.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Encoded:
     frame: Frame
     tokens: Float[Tensor, "w n c"]
     picture: UInt8[np.ndarray, "h2 w2 3"] | None = None
+    whole: UInt8[np.ndarray, "H W 3"] | None = None
     _kept: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     def accept(self, encoder: Encoder, config: Config, *, to_segment: bool) -> None:
@@ -57,6 +59,8 @@ class Encoded:
         seen, refined = self.picture, to_segment and config.refine != "none"
         if refined and (seen is None or seen.shape[:2] != working_size(frame, config)):
             raise ConfigError(f"{self.name} was encoded without refine, or with another crf_size: encode it again")
+        if to_segment and config.closer and self.whole is None:
+            raise ConfigError(f"{self.name} was encoded without closer: encode it again")
 
     def forget(self) -> None:
         """What `once` has kept; it can be computed again."""
@@ -105,9 +109,15 @@ def encode_all(encoder: Encoder, targets: Sequence[Source], config: Config, *, t
         Encoded(
             name_of(targets[i]), encoder.name, encoder.weights_hash, config, frames[i], tokens[i],
             picture_to_refine(pictures[i], frames[i], config) if to_segment else None,
+            pictures[i] if to_segment and config.closer else None,
         )
         for i in range(len(pictures))
     ]  # fmt: skip
+
+
+def as_list(sources: Source | Sequence[Source]) -> list[Source]:
+    """One picture, or several in a list or tuple, as several."""
+    return list(sources) if isinstance(sources, list | tuple) else [sources]  # type: ignore[list-item]
 
 
 def mask_patches(mask: Bool[np.ndarray, "H W"], config: Config, encoder: Encoder) -> Bool[Tensor, "n"]:

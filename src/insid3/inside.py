@@ -20,8 +20,9 @@ class Inside:
         result: what `INSID3.segment` gives; its `similarity`, `clusters` and `seed` belong here too.
         raw: (h, w) similarity to the concept's prototype without debiasing (the paper's Fig. 4, before).
         candidates: (h, w) which patches may show the concept (stage 2).
-        scores: (k,) of each of `result.clusters`, what the threshold is compared with; empty without a candidate.
-        kept: (k,) which clusters make the mask; likewise.
+        scores: (k,) of each of `result.clusters`, what the threshold is compared with; empty without a candidate. With
+            rule="field" the mean of its patches: each of them is compared by itself.
+        kept: (k,) which clusters make the mask; likewise, or with rule="field" most of it.
     """
 
     result: Segmentation
@@ -41,8 +42,13 @@ def look_inside(model: INSID3, target: Source | Encoded, concept: Concept) -> In
     prototype = model.derived.reference(concept, model.config.but(rank=0)).prototype
     windows = len(frame.windows)
     scores, kept = np.zeros(0, np.float32), np.zeros(0, bool)
-    if result.seed is not None:
-        scored = model.scored(evidence)
+    if model.config.rule == "field" and evidence.candidate.any():
+        labels = model.derived.labels(encoded, model.config)
+        sizes = labels.bincount()
+        scores = (labels.bincount(model.derived.field(evidence, model.config)) / sizes).cpu().numpy()
+        kept = scores > model.config.threshold
+    elif result.seed is not None:
+        scored = model.derived.scored(evidence, model.config)
         scores = scored.scores.cpu().numpy()
         kept = scores > model.config.threshold
         kept[scored.seed] |= model.config.keep_seed

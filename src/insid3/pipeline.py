@@ -12,21 +12,20 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from insid3.backbones import find, load_encoder, uncalibrated
+from insid3.closer import check_closer, look_closer
 from insid3.concept import Concept
-from insid3.config import Config
-from insid3.derived import Derived, Evidence, Scored
-from insid3.encoded import Encoded, encode, encode_all, mask_patches
+from insid3.config import Config, Preset
+from insid3.derived import Derived, Evidence
+from insid3.encoded import Encoded, as_list, encode, encode_all, mask_patches
 from insid3.errors import ConceptError, ConfigError, ImageError, Insid3Error
 from insid3.frame import Frame
 from insid3.images import Label, Source, name_of, read_image, read_mask, thumbnail
 from insid3.labels import LabelMap, decide, numbered
 from insid3.points import checked_points, points_to_grid
-from insid3.refinement import soft_scores, to_mask
-from insid3.stages.aggregate import cluster_scores, margins
-from insid3.stages.cluster import cluster_means
+from insid3.refinement import Closer, soft_scores, to_mask
+from insid3.stages.aggregate import margins
 from insid3.stages.match import match
 from insid3.stages.score import score
-from insid3.stages.seed import seed_cluster
 from insid3.types import Encoder, Keypoints, Segmentation
 
 
@@ -47,6 +46,7 @@ class INSID3:
         self.encoder, self.config, self.match_config = encoder, config, match_config or config
         for settings in (self.config, self.match_config):
             settings.check(encoder.name, encoder.patch_size, encoder.channels)
+        check_closer(config)
         self.derived = Derived(encoder)
 
     @classmethod
@@ -54,6 +54,7 @@ class INSID3:
         cls,
         backbone: str = "dinov2-vits14",
         *,
+        preset: Preset | None = None,
         weights: str | os.PathLike[str] | None = None,
         device: str = "auto",
         dtype: str = "auto",
@@ -65,6 +66,7 @@ class INSID3:
 
         Args:
             backbone: a name of `insid3 backbones`; the default works offline, "dinov3-vitl16" is the paper's.
+            preset: "published" (the default), or "plus" for better masks (`docs/accuracy.md`).
             weights: file to read instead of the hub.
             device: "auto", "cpu", "cuda", "cuda:1", "mps".
             dtype: "auto" (float32 on CPUs), "float32", "bfloat16", "float16".
@@ -73,18 +75,18 @@ class INSID3:
             config: settings that differ from the backbone's defaults, by the names of `Config`.
 
         Raises:
-            ConfigError: unknown backbone, device, dtype, engine or setting.
+            ConfigError: unknown backbone, preset, device, dtype, engine or setting.
             WeightsError: the weights are missing, damaged or of another architecture.
             MissingExtraError: the backbone's packages are not installed.
         """
         found = find(backbone)
         if found.defaults is not None:
-            settings = found.defaults.configs(**config)  # before the weights: a typo need not wait for them
+            settings = found.defaults.configs(preset, **config)  # before the weights: a typo need not wait for them
         encoder = load_encoder(
             backbone, weights=weights, device=device, dtype=dtype, engine=engine, local_files_only=local_files_only
         )
         if found.defaults is None:
-            settings = uncalibrated(encoder).configs(**config)
+            settings = uncalibrated(encoder).configs(preset, **config)
         return cls(encoder, *settings)
 
     def but(self, **changes: Any) -> "INSID3":
@@ -122,17 +124,17 @@ class INSID3:
             ImageError, MaskError: a picture or a mask that cannot be used, by name.
             ConceptError: not as many masks as pictures.
         """
-        shots = _listed(images)
+        shots = as_list(images)
         if not shots:
             raise ConceptError("a concept needs at least one picture")
-        listed = [] if masks is None else _listed(masks)
+        listed = [] if masks is None else as_list(masks)
         if masks is not None and len(listed) != len(shots):
             raise ConceptError(f"expected one mask for each of {len(shots)} pictures, got {len(listed)}")
         settings = self.match_config if masks is None else self.config
         pictures = [read_image(shot, settings.max_pixels) for shot in shots]
         sizes = tuple((picture.shape[0], picture.shape[1]) for picture in pictures)
         full = tuple(read_mask(m, size, label, settings.max_pixels) for m, size in zip(listed, sizes, strict=False))
-        others = [self._encode(read_image(n, settings.max_pixels), settings) for n in _listed(negatives)]
+        others = [self._encode(read_image(n, settings.max_pixels), settings) for n in as_list(negatives)]
         return Concept(
             name=name,
             backbone=self.encoder.name,
@@ -164,24 +166,23 @@ class INSID3:
         """
         self.check(concept)
         settings, device = self.config, self.encoder.device
-        others = [self._encode(read_image(n, settings.max_pixels), settings) for n in _listed(negatives)]
+        others = [self._encode(read_image(n, settings.max_pixels), settings) for n in as_list(negatives)]
         if others:
             concept = replace(concept, negatives=torch.cat([concept.negatives.to(device), *others]))
-        if not (shots := _listed(images)):
-            return concept
-        return concept.with_shots(self.concept(shots, masks))
+        shots = as_list(images)
+        return concept.with_shots(self.concept(shots, masks)) if shots else concept
 
     def redraw(self, concept: Concept, masks: Source | Sequence[Source], *, label: Label = None) -> Concept:
         """A concept with other masks for its pictures, which are not encoded again.
 
         Args and errors: as `concept`.
         """
-        drawn = _listed(masks)
+        drawn = as_list(masks)
         if len(drawn) != concept.shots:
             raise ConceptError(f"expected one mask for each of {concept.shots} pictures, got {len(drawn)}")
         concept.accept(self.encoder, self.config.fit, self.config.size)
-        sizes, limit = concept.image_sizes, self.config.max_pixels
-        full = tuple(read_mask(mask, size, label, limit) for mask, size in zip(drawn, sizes, strict=True))
+        sized = zip(drawn, concept.image_sizes, strict=True)
+        full = tuple(read_mask(mask, size, label, self.config.max_pixels) for mask, size in sized)
         patches = tuple(mask_patches(mask, self.config, self.encoder) for mask in full)
         return replace(concept, masks=full, patch_masks=patches)
 
@@ -212,18 +213,29 @@ class INSID3:
             ConceptError: the concept has no masks, or was made with another backbone, weights or size.
             SizeError: not enough memory.
         """
-        config, found = self.config, self.evidence(target, concept)
+        found = self.evidence(target, concept)  # stages 0 to 2
         if not found.candidate.any():
             nothing = torch.full_like(found.forward, -1)
             otherwise = "no patch resembles the concept more than its background"
             return self.marked(found, nothing, otherwise, scores=nothing)
-        scored = self.scored(found)
+        return self._by_field(found, concept) if self.config.rule == "field" else self._by_clusters(found)
+
+    def _by_clusters(self, found: Evidence) -> Segmentation:
+        """The published way: the seed cluster, and those that belong to it."""
+        config, scored = self.config, self.derived.scored(found, self.config)
         seed, scores, labels = scored.seed, scored.scores, scored.labels
         margin = margins(scores, seed, config.threshold, config.keep_seed)[labels]
         otherwise = f"no cluster scores above the threshold {config.threshold:g} (the best: {scores.max():.2f})"
         if config.keep_seed:
             scores[seed] = 1
         return self.marked(found, margin, otherwise, seed, scores[labels])
+
+    def _by_field(self, found: Evidence, concept: Concept) -> Segmentation:
+        """The preset "plus": all evidence in one soft field, smoothed, and cut when it is enlarged."""
+        config, values = self.config, self.derived.field(found, self.config)
+        closer = look_closer(self.derived, found, concept, values, config) if config.closer else None
+        otherwise = f"no patch's field is above the threshold {config.threshold:g} (the best: {values.max():.2f})"
+        return self.marked(found, values - config.threshold, otherwise, scores=values, closer=closer)
 
     def label(
         self, target: Source | Encoded, concepts: Sequence[Concept], *, overlap: str = "best", margin: float = 0.05
@@ -332,16 +344,7 @@ class INSID3:
         Raises: as `segment`.
         """
         self.check(concept)
-        encoded = self._encoded(target, self.config, to_segment=True)
-        return self.derived.evidence(encoded, concept, self.config)
-
-    def scored(self, evidence: Evidence) -> Scored:
-        """Stages 3 to 5, of a target that has a candidate."""
-        labels, candidate = self.derived.labels(evidence.target, self.config), evidence.candidate
-        seed = seed_cluster(cluster_means(evidence.debiased, labels), evidence.reference.prototype, labels, candidate)
-        means = cluster_means(evidence.target.tokens.flatten(0, 1), labels)
-        scores = cluster_scores(means, evidence.forward, labels, candidate, seed, self.config.aggregation)
-        return Scored(labels, seed, scores)
+        return self.derived.evidence(self._encoded(target, self.config, to_segment=True), concept, self.config)
 
     def marked(
         self,
@@ -350,6 +353,7 @@ class INSID3:
         otherwise: str,
         seed: int | None = None,
         scores: Float[Tensor, "n"] | None = None,
+        closer: Closer | None = None,
     ) -> Segmentation:
         """Stage 6, which every method ends with: pixels, and how far they can be trusted.
 
@@ -358,6 +362,7 @@ class INSID3:
             otherwise: why there is nothing, where that is so.
             seed: the seed cluster, where there is one.
             scores: of each patch, what a threshold is compared with; `margin` above `threshold` if not given.
+            closer: scores of a part that was looked at again.
         """
         config, target, reference = self.config, evidence.target, evidence.reference
         soft = margin + config.threshold if scores is None else scores
@@ -365,12 +370,13 @@ class INSID3:
         trust = score(kept, evidence.candidate, evidence.matches, reference.tokens, reference.masks)
         if kept.any() and trust < config.min_score:
             otherwise = f"the score {trust:.2f} is below the least that counts, {config.min_score:g}"
-            margin = soft = torch.full_like(margin, -1)
+            margin, soft, closer = torch.full_like(margin, -1), torch.full_like(margin, -1), None
 
         def per_window(values: Tensor) -> np.ndarray:
             return values.view(len(frame.windows), -1).cpu().numpy()
 
-        mask, reason = to_mask(per_window(margin), frame, target.picture, self.encoder.patch_size, config)
+        above = closer and closer._replace(values=closer.values - config.threshold)
+        mask, reason = to_mask(per_window(margin), frame, target.picture, self.encoder.patch_size, config, above)
         if not mask.any():
             reason = otherwise if (margin <= 0).all() else "the marked patches are smaller than a pixel of the target"
         return Segmentation(
@@ -380,7 +386,7 @@ class INSID3:
             seed=seed,
             reason=reason,
             _labels=lambda: frame.choose(per_window(self.derived.labels(target, config))),
-            _scores=lambda: soft_scores(per_window(soft), frame, self.encoder.patch_size, config),
+            _scores=lambda: soft_scores(per_window(soft), frame, self.encoder.patch_size, config, closer),
         )
 
     def _encoded(self, target: Source | Encoded, config: Config, *, to_segment: bool) -> Encoded:
@@ -392,7 +398,3 @@ class INSID3:
     def _encode(self, picture: UInt8[np.ndarray, "H W 3"], config: Config) -> Float[Tensor, "n c"]:
         frame = Frame.of(picture.shape[:2], config, self.encoder.patch_size, tiled=False)
         return encode(self.encoder, [picture], [frame], config)[0][0]
-
-
-def _listed(sources: Source | Sequence[Source]) -> list[Source]:
-    return list(sources) if isinstance(sources, list | tuple) else [sources]  # type: ignore[list-item]

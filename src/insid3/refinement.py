@@ -1,6 +1,7 @@
 """Stage 6 as the settings ask for it: from patches to a mask of the target's size, its edge refined or not."""
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,6 +16,20 @@ from insid3.stages.guided import guided_filter
 from insid3.stages.refine import resized, to_square
 
 _BLOCK = 1024  # pixels a side that the CRF sees at once: its memory grows with them
+
+
+class Closer(NamedTuple):
+    """A second look at a part of a target.
+
+    Attributes:
+        box: (left, top, right, bottom) in pixels of the target.
+        frame: of the part as a picture of its own.
+        values: of the patches of its window, comparable with those of the whole target.
+    """
+
+    box: tuple[int, int, int, int]
+    frame: Frame
+    values: Float[np.ndarray, "1 n"]
 
 
 def picture_to_refine(
@@ -41,18 +56,21 @@ def to_mask(
     picture: UInt8[np.ndarray, "h2 w2 3"] | None,
     patch_size: int,
     config: Config,
+    closer: Closer | None = None,
 ) -> tuple[Bool[np.ndarray, "H W"], str | None]:
     """The mask of what is above the threshold, and why its edge is not refined although the settings ask for it.
 
     Args:
         margins: of the patches of each window (`stages/aggregate.py`).
         picture: see `picture_to_refine`.
+        closer: margins of a part that was looked at again.
     """
     whole, inner = len(frame.windows) == 1, inner_size(frame.size, config)
     scores = torch.from_numpy(frame.blend(margins))
     if whole:
         plain = _plain(scores > 0, frame, patch_size, inner)
-        scores, mask = (to_square(values, patch_size, inner) for values in (scores, (scores > 0).float()))
+        mask = to_square((scores > 0).float(), patch_size, inner)
+        scores = _with_part(to_square(scores, patch_size, inner), closer, frame, patch_size, config)
     else:
         plain = resized(scores, frame.size) > 0
     binary = whole and config.upsample == "mask"
@@ -68,19 +86,41 @@ def to_mask(
 
 
 def soft_scores(
-    scores: Float[np.ndarray, "w n"], frame: Frame, patch_size: int, config: Config
+    scores: Float[np.ndarray, "w n"], frame: Frame, patch_size: int, config: Config, closer: Closer | None = None
 ) -> Float[np.ndarray, "H W"]:
-    """Of each pixel the score up to which a threshold leaves it in the mask (`Segmentation.scores`)."""
+    """Of each pixel the score up to which a threshold leaves it in the mask (`Segmentation.scores`).
+
+    Args:
+        closer: scores of a part that was looked at again.
+    """
     grid, inner = torch.from_numpy(frame.blend(scores)).clamp(-1, 1), inner_size(frame.size, config)
     if len(frame.windows) > 1:
         return resized(grid, frame.size).numpy()
     if config.upsample == "score":
-        return resized(to_square(grid, patch_size, inner), frame.size).numpy()
+        square = _with_part(to_square(grid, patch_size, inner), closer, frame, patch_size, config)
+        return resized(square, frame.size).numpy()
     # Upsampling does not undo an inclusion of masks, so that one picture holds the masks of all thresholds.
     soft = torch.full(frame.size, -1.0)
     for level in grid.unique():  # sorted; as many as there are clusters
         soft[_plain(grid >= level, frame, patch_size, inner)] = level
     return soft.numpy()
+
+
+def _with_part(
+    square: Float[Tensor, "h w"], closer: Closer | None, frame: Frame, patch_size: int, config: Config
+) -> Float[Tensor, "h w"]:
+    """The mean of both looks where there are two."""
+    if closer is None:
+        return square
+    y, x = (there / here for there, here in zip(square.shape, frame.size, strict=True))
+    left, top, right, bottom = closer.box
+    rows, columns = slice(round(top * y), round(bottom * y)), slice(round(left * x), round(right * x))
+    own = torch.from_numpy(closer.frame.blend(closer.values))
+    part = to_square(own, patch_size, inner_size(closer.frame.size, config))
+    result = square.clone()
+    height, width = result[rows, columns].shape
+    result[rows, columns] = (square[rows, columns] + resized(part, (height, width))) / 2
+    return result
 
 
 def _plain(patches: Bool[Tensor, "h w"], frame: Frame, patch_size: int, inner: tuple[int, int]) -> Bool[Tensor, "H W"]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from insid3.config import Aggregation, Basis, Config, Fit, Refine, Solver, Upsample, flag
+from insid3.config import PLUS, Aggregation, Basis, Config, Fit, Preset, Refine, Rule, Solver, Upsample, flag
 from insid3.errors import ConceptError, ConfigError
 from insid3.on_ray import Pool
 
@@ -24,6 +24,12 @@ _SETTINGS: dict[str, tuple[Any, str]] = {
     "rank": (int, "Dimensions of the positional subspace that debiasing removes; 0 removes nothing."),
     "tau": (float, "Clusters merge while their mean similarity is above this."),
     "threshold": (float, "Clusters that score above this belong to the mask."),
+    "rule": (Rule, "What decides: clusters (published), or one soft field (preset plus), which has the next five."),
+    "background": (float, "Field: weight of the similarity to the example's most similar background."),
+    "votes": (float, "Field: weight of the backward matching."),
+    "regions": (float, "Field: weight of the clusters' evidence."),
+    "smoothing": (float, "Field: how much alike patches that look alike become; 0 leaves them as they are."),
+    "closer": (bool, "Field: look again, closer, at what is small; a second encoding."),
     "basis": (Basis, "Picture that shows the positional subspace: black (published code) or noise (paper)."),
     "aggregation": (Aggregation, "Ablation: what makes clusters join the seed; seed: nothing does."),
     "kmeans": (int, "Ablation: k of k-means in the place of average linkage."),
@@ -41,6 +47,7 @@ _SETTINGS: dict[str, tuple[Any, str]] = {
 
 
 _SHOWN = dict.fromkeys(("size", "rank", "tau", "threshold"), "the backbone's") | {"crf_size": "size, at most 640"}
+_SHOWN |= {name: f"{getattr(Config, name)}; plus: {value}" for name, value in PLUS.items() if name != "threshold"}
 
 
 def _setting(name: str) -> inspect.Parameter:
@@ -61,6 +68,12 @@ def _model_option(name: str, kind: Any, default: Any, text: str, *flags: str) ->
 
 _MODEL = [
     _model_option("backbone", str, "dinov2-vits14", "Name from 'insid3 backbones'; dinov3-vitl16 is the paper's."),
+    _model_option(
+        "preset",
+        Preset | None,
+        None,
+        "published, equal to the authors' code, or plus: better masks, see docs/accuracy.md. [default: published]",
+    ),
     _model_option("weights", Path | None, None, "Weights file (.pth, .safetensors) instead of the hub."),
     _model_option("device", str, "auto", "auto, cpu, cuda, cuda:1, mps."),
     _model_option("dtype", str, "auto", "auto (float32 on CPUs), float32, bfloat16, float16."),
@@ -120,9 +133,8 @@ class Model:
             raise ConfigError("--engine ray goes with segment and evaluate")
         found = find(self._options["backbone"])
         if found.defaults is not None:
-            found.defaults.configs(
-                **{name: self._options[name] for name in _SETTINGS}
-            )  # a typo need not wait for torch
+            given = {name: self._options[name] for name in ("preset", *_SETTINGS)}
+            found.defaults.configs(**given)  # a typo need not wait for torch
         if self._threads:
             import torch
 

@@ -155,7 +155,12 @@ class ModelPredictor:
             picture = material.once(("picture", side), lambda: resize_image(material.target, side))
         key = ("target", config.size, config.fit, config.tile, config.overlap)
         tokens = material.once(key, lambda: self.model.encode(picture))
-        return replace(tokens, config=config, picture=picture_to_refine(picture, tokens.frame, config))
+        return replace(
+            tokens,
+            config=config,
+            picture=picture_to_refine(picture, tokens.frame, config),
+            whole=picture if config.closer else None,
+        )
 
 
 class FolderPredictor:

@@ -12,10 +12,18 @@ from insid3.blocks import in_blocks
 from insid3.types import Nearest
 
 
-def prototype(reference: Iterable[Float[Tensor, "_ c"]], masks: Iterable[Bool[Tensor, "_"]]) -> Float[Tensor, "c"]:
-    """g: per shot the mean token under the mask, the mean of these, normalised. No mask may be empty."""
-    means = [tokens[mask].mean(0) for tokens, mask in zip(reference, masks, strict=True)]
-    return F.normalize(torch.stack(means).mean(0), dim=-1)
+def prototype(
+    reference: Iterable[Float[Tensor, "_ c"]],
+    masks: Iterable[Bool[Tensor, "_"]],
+    weights: Float[Tensor, "s"] | None = None,
+) -> Float[Tensor, "c"]:
+    """g: per shot the mean token under the mask, the mean of these, normalised. No mask may be empty.
+
+    Args:
+        weights: of the shots, of sum 1; all the same (published) if not given.
+    """
+    means = torch.stack([tokens[mask].mean(0) for tokens, mask in zip(reference, masks, strict=True)])
+    return F.normalize(means.mean(0) if weights is None else weights @ means, dim=-1)
 
 
 def nearest(queries: Float[Tensor, "q c"], keys: Float[Tensor, "n c"]) -> Nearest:

@@ -1,0 +1,95 @@
+"""In the place of stages 2 to 5, by name: one soft field instead of gates. Not in the paper (`docs/accuracy.md`).
+
+All tokens are debiased. Every function adds one piece of evidence; the threshold comes last, on what they sum up to.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from insid3.types import Nearest
+
+
+def background_prototype(
+    reference: Iterable[Float[Tensor, "_ c"]],
+    masks: Iterable[Bool[Tensor, "_"]],
+    weights: Float[Tensor, "s"],
+    concept: Float[Tensor, "c"],
+    share: float = 0.1,
+) -> Float[Tensor, "c"]:
+    """What the concept is most easily mistaken for: the background patches that resemble it most, without what they
+    have in common with it.
+
+    Args:
+        weights: of the shots.
+        concept: g, the concept's prototype.
+        share: of each shot's background patches, those that count.
+
+    Returns:
+        A unit vector orthogonal to `concept`; zeros where no shot has a background.
+    """
+    total = torch.zeros_like(concept)
+    for tokens, mask, weight in zip(reference, masks, weights, strict=True):
+        background = tokens[~mask]
+        if len(background):
+            hardest = (background @ concept).topk(max(1, round(share * len(background)))).indices
+            total += weight * background[hardest].mean(0)
+    total = F.normalize(total, dim=-1)
+    return F.normalize(total - (total @ concept) * concept, dim=-1)
+
+
+def agreement(reference: Iterable[Float[Tensor, "_ c"]], masks: Iterable[Bool[Tensor, "_"]]) -> Float[Tensor, "s"]:
+    """Weights of the shots, of sum 1: the square of a shot's similarity to what the others show.
+
+    Fewer than three shots weigh the same: of two that disagree, nobody knows which one is wrong.
+    """
+    means = F.normalize(
+        torch.stack([tokens[mask].mean(0) for tokens, mask in zip(reference, masks, strict=True)]), dim=-1
+    )
+    if len(means) < 3:
+        return means.new_full((len(means),), 1 / len(means))
+    others = F.normalize(means.sum(0) - means, dim=-1)
+    weights = (means * others).sum(1).clamp(min=1e-3).square()
+    return weights / weights.sum()
+
+
+def regions(field: Float[Tensor, "n"], candidates: Bool[Tensor, "n"], labels: Int[Tensor, "n"]) -> Float[Tensor, "k"]:
+    """Of every cluster of the target, in [0, 1]: its mean of the field times the share of its patches that are
+    candidates.
+    """
+    sizes = labels.bincount().to(field.dtype)
+    means, share = (
+        torch.zeros_like(sizes).index_add_(0, labels, each.to(field.dtype)) / sizes for each in (field, candidates)
+    )
+    return spread(spread(means) * share)
+
+
+def spread(values: Float[Tensor, "n"]) -> Float[Tensor, "n"]:
+    """From 0 at the least to 1 at the largest; 0 where all are the same."""
+    low, high = values.aminmax()
+    return (values - low) / (high - low).clamp(min=1e-6)
+
+
+def soft_votes(
+    matches: Sequence[Nearest],
+    masks: Iterable[Bool[Tensor, "_"]],
+    weights: Float[Tensor, "s"],
+    beaten: Float[Tensor, "n"] | None,
+    temperature: float = 0.1,
+) -> Float[Tensor, "n"]:
+    """V: the share of the shots whose most similar patch lies under the mask; the more similar that is, the more a
+    shot has to say, patch by patch.
+
+    Args:
+        matches: of each shot, target patches being the queries.
+        weights: of the shots.
+        beaten: similarity to the negatives that a match has to reach.
+    """
+    similar = torch.stack([match.similarity for match in matches])
+    votes = torch.stack([mask[match.index] for match, mask in zip(matches, masks, strict=True)])
+    if beaten is not None:
+        votes = votes & (similar >= beaten)
+    return ((similar / temperature + weights.log()[:, None]).softmax(0) * votes).sum(0)

@@ -1,0 +1,88 @@
+"""The preset "plus", stages 2 to 5: pieces of evidence, by hand."""
+
+import torch
+from torch import Tensor
+
+from insid3.stages.field import agreement, background_prototype, regions, soft_votes, spread
+from insid3.stages.localize import nearest, prototype
+
+E = torch.eye(4)  # tokens by hand: unit vectors along the axes
+
+
+def bools(text: str) -> Tensor:
+    return torch.tensor([letter == "1" for letter in text])
+
+
+def test_the_hardest_background_without_what_it_has_in_common() -> None:
+    """Of ten background patches the one most like e0 counts: (0.6, 0.8), which leaves e1."""
+    hard = torch.tensor([0.6, 0.8, 0, 0])
+    tokens = torch.cat([E[:1], hard[None], E[[2]].expand(9, 4)])
+    found = background_prototype([tokens], [bools("1" + 10 * "0")], torch.ones(1), E[0])
+    torch.testing.assert_close(found, E[1])
+
+
+def test_the_share_of_hard_background_is_a_share_of_each_shot() -> None:
+    """Two shots of one and of two background patches; half of each: e1, and the liker one of e2 and -e0."""
+    shots, masks = [E[[0, 1]], torch.stack([E[0], -E[0], E[2]])], [bools("10"), bools("100")]
+    found = background_prototype(shots, masks, torch.tensor([0.5, 0.5]), E[0], share=0.5)
+    torch.testing.assert_close(found, (E[1] + E[2]) / 2**0.5)
+    heavy = background_prototype(shots, masks, torch.tensor([0.75, 0.25]), E[0], share=0.5)
+    torch.testing.assert_close(heavy, torch.tensor([0, 0.75, 0.25, 0]) / 0.625**0.5)
+
+
+def test_a_reference_that_is_all_concept_has_no_background() -> None:
+    assert background_prototype([E], [bools("1111")], torch.ones(1), E[0]).tolist() == [0, 0, 0, 0]
+
+
+def test_the_background_prototype_is_orthogonal_to_the_concept() -> None:
+    tokens = torch.nn.functional.normalize(torch.randn(60, 16, generator=torch.Generator().manual_seed(0)), dim=-1)
+    mask = torch.arange(60) < 20
+    concept = prototype([tokens], [mask])
+    found = background_prototype([tokens], [mask], torch.ones(1), concept)
+    assert abs(float(found @ concept)) < 1e-6
+    assert abs(float(found.norm()) - 1) < 1e-6
+
+
+def test_two_shots_weigh_the_same_and_an_outlier_among_four_hardly_counts() -> None:
+    assert agreement([E[[0]], E[[1]]], [bools("1")] * 2).tolist() == [0.5, 0.5]
+    weights = agreement([E[[0]], E[[0]], E[[0]], E[[1]]], [bools("1")] * 4)
+    assert abs(float(weights.sum()) - 1) < 1e-6
+    assert weights[3] < 1e-3 * weights[0]
+    assert weights[0] == weights[1] == weights[2]
+
+
+def test_the_more_similar_shot_has_more_to_say() -> None:
+    """The target e0: shot one, that has it, says yes; shot two, where e1 is the best of bad ones, says no."""
+    target, shots, masks = E[:1], [E[[0, 2]], E[[1, 3]]], [bools("10"), bools("00")]
+    matches = [nearest(target, shot) for shot in shots]
+    even = torch.tensor([0.5, 0.5])
+    assert 0.9999 < float(soft_votes(matches, masks, even, None)) < 1
+    assert abs(float(soft_votes(matches, masks, even, None, temperature=1e4)) - 0.5) < 1e-3  # as published
+    assert float(soft_votes(matches, masks, torch.tensor([0.1, 0.9]), None, temperature=1e4)) < 0.11
+
+
+def test_one_shot_votes_as_published_and_a_negative_that_is_liker_beats_it() -> None:
+    target = E[:3]
+    matches = [nearest(target, E[[0, 1]])]
+    assert soft_votes(matches, [bools("10")], torch.ones(1), None).tolist() == [1, 0, 1]  # the first of equals
+    assert soft_votes(matches, [bools("10")], torch.ones(1), torch.tensor([0.5, 0.5, 0.5])).tolist() == [1, 0, 0]
+
+
+def test_regions_by_hand() -> None:
+    """Means 0.9, 0.5, 0.1 spread to 1, 0.5, 0; candidates in all, half and none of the patches."""
+    field = torch.tensor([0.9, 0.9, 0.6, 0.4, 0.1, 0.1])
+    labels = torch.tensor([0, 0, 1, 1, 2, 2])
+    torch.testing.assert_close(regions(field, bools("111000"), labels), torch.tensor([1, 0.25, 0]))
+
+
+def test_regions_do_not_depend_on_the_order_of_patches() -> None:
+    generator = torch.Generator().manual_seed(0)
+    field, labels = torch.rand(50, generator=generator), torch.arange(50) % 7
+    candidates, order = field > 0.4, torch.randperm(50, generator=generator)
+    again = regions(field[order], candidates[order], labels[order])
+    torch.testing.assert_close(again, regions(field, candidates, labels))
+
+
+def test_spread() -> None:
+    assert spread(torch.tensor([2.0, 4.0, 3.0])).tolist() == [0, 1, 0.5]
+    assert spread(torch.full((3,), 0.7)).tolist() == [0, 0, 0]
