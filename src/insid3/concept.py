@@ -19,6 +19,7 @@ from insid3.storage import write_atomically
 from insid3.types import Encoder
 
 _FORMAT, _VERSION = "insid3-concept", 1
+_NO_THUMBNAIL = np.zeros((1, 1, 3), np.uint8)
 _PER_SHOT = ("tokens", "patch_masks", "masks", "image_sizes", "sources", "thumbnails")  #: fields with a value for each
 
 
@@ -39,6 +40,8 @@ class Concept:
         negatives: (m, c) raw unit tokens of pictures without the concept.
         id: its number in exports, 1 or more; by its place among others if None.
         colour: RGB in which it is shown; likewise.
+        given: the concept without shots that were found, not drawn, which masks are scored against; itself if None. Not
+            saved.
     """
 
     name: str
@@ -55,6 +58,7 @@ class Concept:
     negatives: Float[Tensor, "m c"]
     id: int | None = None
     colour: tuple[int, int, int] | None = None
+    given: "Concept | None" = None
 
     def __post_init__(self) -> None:
         shots = len(self.tokens)
@@ -82,6 +86,21 @@ class Concept:
     def with_shots(self, other: "Concept") -> "Concept":
         """The shots of both; everything else is this one's."""
         return replace(self, **{name: getattr(self, name) + getattr(other, name) for name in _PER_SHOT})
+
+    def shot_of(
+        self, source: str, tokens: Float[Tensor, "n c"], patches: Bool[Tensor, "n"], mask: Bool[np.ndarray, "_ _"]
+    ) -> "Concept":
+        """This concept as it was found in one other picture, in the place of its own shots.
+
+        Args:
+            source: what the picture is called.
+            tokens: raw unit tokens of the picture, seen whole.
+            patches, mask: where the concept is, not empty.
+        """
+        return replace(
+            self, tokens=(tokens,), patch_masks=(patches,), masks=(mask,), image_sizes=(mask.shape,), sources=(source,),
+            thumbnails=(_NO_THUMBNAIL,),
+        )  # fmt: skip
 
     def accept(self, encoder: Encoder, fit: str, *sizes: int) -> None:
         """Whether the encoder would have made these tokens, at one of these sizes.

@@ -21,6 +21,7 @@ from insid3.stages.debias import debias
 from insid3.stages.field import agreement, background_prototype, regions, soft_votes, spread
 from insid3.stages.kmeans import kmeans
 from insid3.stages.localize import backward_votes, candidates, nearest, prototype
+from insid3.stages.score import score
 from insid3.stages.seed import seed_cluster
 from insid3.stages.smooth import Graph, neighbour_graph, smooth
 from insid3.types import Encoder, Nearest
@@ -60,6 +61,7 @@ class Evidence:
         matches: of each shot, which patches are most similar to which, both ways.
         votes: (n,) in how many shots a patch's most similar one lies under the mask.
         beaten: (n,) similarity to the negatives, where there are any.
+        given: the same for the concept as it was given (`Concept.given`), where that is another.
     """
 
     target: Encoded
@@ -69,6 +71,7 @@ class Evidence:
     matches: Sequence[Nearest]
     votes: Int[Tensor, "n"]
     beaten: Float[Tensor, "n"] | None
+    given: "Evidence | None" = None
 
     @property
     def shots(self) -> int:
@@ -77,6 +80,11 @@ class Evidence:
     @property
     def candidate(self) -> Bool[Tensor, "n"]:
         return candidates(self.forward, self.votes, self.shots)
+
+    def trust(self, kept: Bool[Tensor, "n"]) -> float:
+        """The score of a mask of these patches (`stages/score.py`), against the concept as it was given."""
+        by = self.given or self
+        return score(kept, by.candidate, by.matches, by.reference.tokens, by.reference.masks)
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,7 +170,8 @@ class Derived:
         votes = backward_votes(debiased, reference.tokens, reference.masks, reference.negatives, once)
         matches = [once(debiased, tokens) for tokens in reference.tokens]
         beaten = once(debiased, reference.negatives).similarity if len(reference.negatives) else None
-        return Evidence(target, reference, debiased, debiased @ reference.prototype, matches, votes, beaten)
+        given = self.evidence(target, concept.given, config) if concept.given else None
+        return Evidence(target, reference, debiased, debiased @ reference.prototype, matches, votes, beaten, given)
 
     def scored(self, found: Evidence, config: Config) -> Scored:
         """Stages 3 to 5, of a target that has a candidate."""

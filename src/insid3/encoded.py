@@ -1,7 +1,7 @@
 """A target's tokens, as a value: encoded once, whatever is asked of it."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -61,6 +61,11 @@ class Encoded:
             raise ConfigError(f"{self.name} was encoded without refine, or with another crf_size: encode it again")
         if to_segment and config.closer and self.whole is None:
             raise ConfigError(f"{self.name} was encoded without closer: encode it again")
+
+    def showing(self, picture: UInt8[np.ndarray, "H W 3"], config: Config) -> "Encoded":
+        """The same tokens, and what later stages with these settings want of the picture."""
+        seen, whole = picture_to_refine(picture, self.frame, config), picture if config.closer else None
+        return replace(self, config=config, picture=seen, whole=whole)
 
     def forget(self) -> None:
         """What `once` has kept; it can be computed again."""

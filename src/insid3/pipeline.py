@@ -25,7 +25,6 @@ from insid3.points import checked_points, points_to_grid
 from insid3.refinement import Closer, soft_scores, to_mask
 from insid3.stages.aggregate import margins
 from insid3.stages.match import match
-from insid3.stages.score import score
 from insid3.types import Encoder, Keypoints, Segmentation
 
 
@@ -364,10 +363,10 @@ class INSID3:
             scores: of each patch, what a threshold is compared with; `margin` above `threshold` if not given.
             closer: scores of a part that was looked at again.
         """
-        config, target, reference = self.config, evidence.target, evidence.reference
+        config, target = self.config, evidence.target
         soft = margin + config.threshold if scores is None else scores
         frame, kept = target.frame, margin > 0
-        trust = score(kept, evidence.candidate, evidence.matches, reference.tokens, reference.masks)
+        trust = evidence.trust(kept)
         if kept.any() and trust < config.min_score:
             otherwise = f"the score {trust:.2f} is below the least that counts, {config.min_score:g}"
             margin, soft, closer = torch.full_like(margin, -1), torch.full_like(margin, -1), None

@@ -1,7 +1,6 @@
 """What is evaluated: a method on a model's features, or the masks that another program made."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar
@@ -19,7 +18,6 @@ from insid3.eval.reader import Reader
 from insid3.frame import inner_size
 from insid3.images import MAX_PIXELS, nearest, read_values, resize_image
 from insid3.pipeline import INSID3
-from insid3.refinement import picture_to_refine
 
 T = TypeVar("T")
 ScoreAt = Literal["model", "original"]
@@ -154,13 +152,7 @@ class ModelPredictor:
             side = inner_size(picture.shape[:2], config)
             picture = material.once(("picture", side), lambda: resize_image(material.target, side))
         key = ("target", config.size, config.fit, config.tile, config.overlap)
-        tokens = material.once(key, lambda: self.model.encode(picture))
-        return replace(
-            tokens,
-            config=config,
-            picture=picture_to_refine(picture, tokens.frame, config),
-            whole=picture if config.closer else None,
-        )
+        return material.once(key, lambda: self.model.encode(picture)).showing(picture, config)
 
 
 class FolderPredictor:

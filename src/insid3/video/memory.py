@@ -2,10 +2,11 @@
 
 from collections import deque
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 from torch import Tensor
 
 from insid3.concept import Concept
@@ -13,9 +14,6 @@ from insid3.encoded import Encoded, mask_patches
 from insid3.errors import ConfigError
 from insid3.labels import LabelMap
 from insid3.pipeline import INSID3
-from insid3.stages.score import score
-
-_NO_THUMBNAIL = np.zeros((1, 1, 3), np.uint8)
 
 
 @dataclass(frozen=True)
@@ -38,16 +36,6 @@ class Bank:
             raise ConfigError("a memory holds 1 frame or more, with a score in [0, 1] and a gap of 1 or more")
 
 
-@dataclass(frozen=True, eq=False)
-class Shot:
-    """What is remembered of a frame."""
-
-    index: int
-    tokens: Float[Tensor, "n c"]
-    patches: Bool[Tensor, "n"]
-    mask: Bool[np.ndarray, "H W"]
-
-
 class Memory:
     """Marks frames in their order; memory and time for each do not grow with their number.
 
@@ -65,7 +53,7 @@ class Memory:
         if model.config.tile is not None:
             raise ConfigError("a memory needs frames that are seen whole: leave out tile (--tile) or the memory")
         self.model, self.concepts, self.bank = model, list(concepts), bank or Bank()
-        self._shots = [deque[Shot](maxlen=self.bank.most) for _ in self.concepts]
+        self._shots = [deque[tuple[int, Concept]](maxlen=self.bank.most) for _ in self.concepts]
         self._extended = list(self.concepts)
 
     def label(self, encoded: Encoded, overlap: str = "best", margin: float = 0.05) -> LabelMap:
@@ -76,7 +64,7 @@ class Memory:
         """Remember a frame for those concepts whose mask is confident; their names."""
         names = []
         for concept, shots, mask in zip(self.concepts, self._shots, masks, strict=True):
-            due = not shots or index - shots[-1].index >= self.bank.gap
+            due = not shots or index - shots[-1][0] >= self.bank.gap
             if due and mask.any() and self._trust(concept, encoded, mask) >= self.bank.least:
                 names.append(concept.name)
         self.restore(index, encoded, masks, names)
@@ -88,24 +76,12 @@ class Memory:
         """Remember a frame for the concepts of these names, as `keep` did that returned them."""
         for i, (concept, mask) in enumerate(zip(self.concepts, masks, strict=True)):
             if concept.name in names:
-                self._shots[i].append(Shot(index, encoded.tokens[0], self._patches(mask), mask))
-                self._extended[i] = _extended(concept, self._shots[i])
+                shot = concept.shot_of(f"frame {index}", encoded.tokens[0], self._patches(mask), mask)
+                self._shots[i].append((index, shot))
+                self._extended[i] = reduce(Concept.with_shots, (shot for _, shot in self._shots[i]), concept)
 
     def _trust(self, concept: Concept, encoded: Encoded, mask: Bool[np.ndarray, "H W"]) -> float:
-        found = self.model.evidence(encoded, concept)
-        return score(self._patches(mask), found.candidate, found.matches, found.reference.tokens, found.reference.masks)
+        return self.model.evidence(encoded, concept).trust(self._patches(mask))
 
     def _patches(self, mask: Bool[np.ndarray, "H W"]) -> Bool[Tensor, "n"]:
         return mask_patches(mask, self.model.config, self.model.encoder)
-
-
-def _extended(concept: Concept, shots: Sequence[Shot]) -> Concept:
-    return replace(
-        concept,
-        tokens=(*concept.tokens, *(shot.tokens for shot in shots)),
-        patch_masks=(*concept.patch_masks, *(shot.patches for shot in shots)),
-        masks=(*concept.masks, *(shot.mask for shot in shots)),
-        image_sizes=(*concept.image_sizes, *(shot.mask.shape for shot in shots)),
-        sources=(*concept.sources, *(f"frame {shot.index}" for shot in shots)),
-        thumbnails=(*concept.thumbnails, *(_NO_THUMBNAIL for _ in shots)),
-    )
