@@ -21,7 +21,7 @@ LAYERS = [
     {"derived"},
     {"closer"},
     {"pipeline"},
-    {"inside", "regions"},
+    {"inside", "regions", "together"},
     {"draw", "batch"},
     {"video"},
     {"eval"},

@@ -106,6 +106,20 @@ def test_the_same_files_and_lines_and_either_engine_continues(
 
 
 @pytest.mark.usefixtures("cluster")
+def test_targets_that_help_each_other(
+    model: INSID3, concepts: list[Concept], photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("insid3.together.POOL", 10)
+    runs = {}
+    for name, load in (("here", None), ("there", colour_model)):
+        engine = partial(remote, load, model.encoder, TWO) if load else None
+        out, options = tmp_path / name, Options(together=True)
+        runs[name] = told(list(Run(model, concepts, find_targets([photos], out), out, options, engine=engine)))
+    assert runs["there"] == runs["here"]
+    assert files(tmp_path / "there") == files(tmp_path / "here")
+
+
+@pytest.mark.usefixtures("cluster")
 def test_a_worker_that_is_killed_loses_nothing(
     model: INSID3, concepts: list[Concept], photos: Path, tmp_path: Path
 ) -> None:

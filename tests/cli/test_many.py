@@ -172,6 +172,24 @@ def test_rethreshold(two: Invoke) -> None:
     assert two("convert", "strict", "--to", "coco", "-o", "coco").exit_code == 0
 
 
+def test_targets_help_each_other(two: Invoke) -> None:
+    words = ("segment", "--concept", "red.insid3", "photos", "-o", "out", "--together")
+    result = two(*words)
+    assert result.exit_code == 0, result.output
+    assert "looking at 2 targets first, which help the others" in result.stderr
+    assert "2 marked (0 empty), 0 failed" in result.stderr
+    assert json.loads(Path("out/run.json").read_text())["options"]["together"] is True
+    again = two("segment", "--config", "out/run.toml")
+    assert "looking at" not in again.stderr
+    assert "2 done before" in again.stderr
+    assert "options.together True not False" in str(two(*words[:-1]).exception)
+    assert two(*words[:-2], "quiet", "--together", "-q").output == ""
+    tiled = two(*words[:-2], "tiled", "--together", "--tile", 32)
+    assert isinstance(tiled.exception, Insid3Error)
+    assert "must be seen whole: leave out tile (--tile) or --together" in str(tiled.exception)
+    assert not Path("tiled").exists()
+
+
 def test_wrong_usage_of_what_is_marked(two: Invoke) -> None:
     for words, message in (
         (("--roi", "1,2,3"), "--roi is x0,y0,x1,y1 in whole pixels, got '1,2,3'"),

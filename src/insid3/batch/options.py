@@ -32,6 +32,7 @@ class Options:
         heat: write <stem>_heat.jpg.
         scores: write <stem>_score.png or .npy.
         batch: targets that the encoder sees at once.
+        together: targets help each other (`insid3.together`).
     """
 
     overlap: str = "best"
@@ -45,6 +46,7 @@ class Options:
     heat: bool = False
     scores: Literal["png", "npy"] | None = None
     batch: int = 1
+    together: bool = False
 
     def __post_init__(self) -> None:
         if self.overlap not in ("best", "all"):
@@ -60,7 +62,7 @@ class Options:
 
     def as_settings(self) -> dict[str, Any]:
         """What changes the masks."""
-        kept = ("overlap", "margin", "instances", "min_area", "fill_holes")
+        kept = ("overlap", "margin", "instances", "min_area", "fill_holes", "together")
         roi, ignore = self.roi and list(self.roi), self.ignore and os.path.abspath(self.ignore)
         return {**{name: getattr(self, name) for name in kept}, "roi": roi, "ignore": ignore}
 

@@ -5,7 +5,9 @@ import json
 import os
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +18,13 @@ from insid3.batch.learn import Correction
 from insid3.batch.options import Options
 from insid3.batch.resume import earlier_lines
 from insid3.batch.sources import Shard, Target
-from insid3.batch.work import Result, Work, local
+from insid3.batch.work import Result, Work, Worker, local
 from insid3.concept import Concept
 from insid3.errors import OutputError
 from insid3.labels import numbered
 from insid3.pipeline import INSID3
 from insid3.storage import append_line, write_text, writing
+from insid3.together import check_together, pooled
 
 Engine = Callable[[Work, Sequence[Target]], Generator[Result, None, None]]
 
@@ -55,7 +58,7 @@ class Run:
 
         Raises:
             ConceptError: the model cannot use a concept.
-            ConfigError: two concepts have the same name or id.
+            ConfigError: two concepts have the same name or id; targets cannot help each other with these settings.
             OutputError: it holds results of other settings, other concepts, or files of somebody else; or another run
                 is at work on it.
         """
@@ -64,7 +67,12 @@ class Run:
         for concept in (*given, *used):
             model.check(concept)
         self.model, self.output, self.engine = model, output, engine or partial(local, model)
-        self.work = Work(used, numbered(given), options or Options(), output, corrections or {}, _digest(used))
+        self.pool: list[Target] = []  #: targets that are looked at first and help the others, whatever the shard
+        if options and options.together:
+            check_together(model.config)
+            self.pool = pooled([target for target in targets if target.name not in (corrections or {})])
+        made_with = _digest(used, self.pool)
+        self.work = Work(used, numbered(given), options or Options(), output, corrections or {}, made_with)
         self.stop = False  #: set it to end after the target in hand
         mine = shard.of(targets) if shard else targets
         if shard:  # they may begin in different folders
@@ -100,6 +108,9 @@ class Run:
             OutputError: the folder cannot be written to; what is done is kept.
         """
         try:
+            if self.pool and self.todo:
+                pool = takewhile(lambda _: not self.stop, self.pool)
+                self.work = replace(self.work, together=Worker(self.model, self.work).meet(pool))
             with closing(self.engine(self.work, self.todo)) as results:
                 while not self.stop and (result := next(results, None)) is not None:
                     writing(partial(append_line, self.folder.results, result.line()))
@@ -147,5 +158,8 @@ class Run:
         }
 
 
-def _digest(concepts: Sequence[Concept]) -> str:
-    return hashlib.sha256("".join(concept.digest for concept in concepts).encode()).hexdigest()[:16]
+def _digest(concepts: Sequence[Concept], pool: Sequence[Target] = ()) -> str:
+    """Of what targets are marked with; of the pool's files only names and sizes, so that none is read for it."""
+    sizes = (target.path.stat().st_size if target.path.is_file() else 0 for target in pool)
+    helpers = [f"{target.name} {size}\n" for target, size in zip(pool, sizes, strict=True)]
+    return hashlib.sha256("".join([*(concept.digest for concept in concepts), *helpers]).encode()).hexdigest()[:16]

@@ -5,6 +5,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, partial
 from itertools import islice
@@ -26,6 +27,7 @@ from insid3.instances import Instance, split
 from insid3.labels import Label, LabelMap
 from insid3.pipeline import INSID3
 from insid3.storage import writing
+from insid3.together import Together
 
 _DECODERS = 2  # threads; one picture more than these wait decoded
 
@@ -91,7 +93,8 @@ class Work:
         concepts: those that targets are marked with.
         output: folder of the results.
         corrections: by the targets' names; they become their targets' results.
-        made_with: digest of the concepts.
+        made_with: digest of the concepts, and of the targets that help.
+        together: targets that help, by name; None where none does.
     """
 
     concepts: Sequence[Concept]
@@ -100,6 +103,7 @@ class Work:
     output: Path
     corrections: Mapping[str, Correction]
     made_with: str
+    together: Together | None = None
 
     @cached_property
     def slugs(self) -> list[str]:
@@ -161,13 +165,21 @@ class Worker:
                 else:
                     yield self._attempted(one, next(encoded))
 
-    def of(self, targets: Sequence[Target]) -> Iterator[Result]:
+    def of(self, targets: Iterable[Target]) -> Iterator[Result]:
         """Of targets on disk; threads decode ahead."""
-        with ThreadPoolExecutor(_DECODERS) as threads:
-            try:
-                yield from self.results(_ahead(threads, self.load, targets, self.options.batch + _DECODERS + 1))
-            finally:
-                threads.shutdown(wait=True, cancel_futures=True)
+        with closing(self._read(targets)) as loaded:
+            yield from self.results(loaded)
+
+    def meet(self, pool: Iterable[Target]) -> Together:
+        """Look at the targets that may help; those that cannot be read are left out.
+
+        Raises:
+            SizeError: as `results`.
+        """
+        with closing(self._read(pool)) as loaded:
+            seen = (one for one in loaded if isinstance(one, Loaded))
+            encoded = ((one.target.name, self.model.encode(one.picture[one.window])) for one in seen)
+            return Together.of(self.model, self.work.concepts, encoded)
 
     def load(self, target: Target) -> Loaded | Result:
         start = time.perf_counter()
@@ -185,18 +197,34 @@ class Worker:
             return Result(str(target.path), error=str(error), seconds=_since(start))
         return Loaded(target, start, picture, window, ignored)
 
-    def label(self, encoded: Encoded) -> LabelMap:
-        return self.model.label(encoded, self.work.concepts, overlap=self.options.overlap, margin=self.options.margin)
+    def label(self, target: Target, encoded: Encoded) -> LabelMap:
+        concepts, together = self.work.concepts, self.work.together
+        if together is not None:
+            concepts = together.concepts_for(self.model, encoded, target.name)
+        return self.model.label(encoded, concepts, overlap=self.options.overlap, margin=self.options.margin)
 
     def seen(self, loaded: Loaded, encoded: Encoded, masks: Sequence[Bool[np.ndarray, "H W"]]) -> list[str] | None:
         """What becomes of a target after it is marked; the concepts for which it is remembered."""
         return None
 
+    def _read(self, targets: Iterable[Target]) -> Generator[Loaded | Result, None, None]:
+        with ThreadPoolExecutor(_DECODERS) as threads:
+            try:
+                yield from _ahead(threads, self.load, targets, self.options.batch + _DECODERS + 1)
+            finally:
+                threads.shutdown(wait=True, cancel_futures=True)
+
     def _encoded(self, loaded: Sequence[Loaded]) -> list[Encoded | SizeError]:
-        """All at once, or one by one where they are too much."""
-        pictures = [one.picture[one.window] for one in loaded]
+        """All at once, or one by one where they are too much; not again what is in the pool."""
+        pictures = {one.target.name: one.picture[one.window] for one in loaded}
+        known: dict[str, Encoded] = {}
+        if together := self.work.together:
+            asked = {name: together.encoded(name, picture, self.model.config) for name, picture in pictures.items()}
+            known = {name: encoded for name, encoded in asked.items() if encoded is not None}
+        new = [name for name in pictures if name not in known]
         try:
-            return list(self.model.encode_many(pictures)) if pictures else []
+            known |= zip(new, self.model.encode_many([pictures[name] for name in new]) if new else (), strict=True)
+            return [known[name] for name in pictures]
         except SizeError as error:
             if self.model.config.tile is None:
                 raise
@@ -212,7 +240,7 @@ class Worker:
 
     def _marked(self, loaded: Loaded, encoded: Encoded) -> Result:
         options, size = self.options, loaded.picture.shape[:2]
-        found = self.label(encoded)
+        found = self.label(loaded.target, encoded)
         masks = options.finish(found.masks, size, loaded.window, loaded.ignored)
         parts: list[Instance] = []
         if options.instances:

@@ -92,6 +92,15 @@ def segment(
     ignore: Ignore = None,
     roi: Roi = None,
     instances: Instances = False,
+    together: Annotated[
+        bool,
+        option(
+            _MARKS,
+            "--together",
+            help="Targets, best 8 or more that show the concept, help each other: up to 64 of them are read first, and "
+            "what is surely found there is a further example.",
+        ),
+    ] = False,
     overlay: Annotated[
         bool, option(_OUTPUT, "--overlay/--no-overlay", help="Write <stem>_overlay.jpg beside each mask.")
     ] = True,
@@ -132,6 +141,7 @@ def segment(
         heat=heatmap,
         scores=scores,  # type: ignore[arg-type]  # checked there
         batch=batch,
+        together=together,
     )
     part = Shard.parse(shard) if shard else None
     if part and (overwrite or formats):
@@ -168,6 +178,8 @@ def segment(
         overwrite=overwrite, shard=part, corrections=corrections, learned=learned, engine=engine,
     )  # fmt: skip
     runfile.write(output / "run.toml", context)
+    if run.pool and run.todo and not model.quiet:
+        typer.echo(f"looking at {len(run.pool)} targets first, which help the others", err=True)
     failed = work_through(run, model, " and ".join(entry.name for entry in labels[:3]), overwrite)
     export(output, chosen, quiet=model.quiet)
     raise typer.Exit(1 if failed else 0)

@@ -166,9 +166,9 @@ class FrameWorker(Worker):
                 for concept in self.remembered[target.name]:
                     before[concept].append(one)
 
-    def label(self, encoded: Encoded) -> LabelMap:
+    def label(self, target: Target, encoded: Encoded) -> LabelMap:
         if self.memory is None:
-            return super().label(encoded)
+            return super().label(target, encoded)
         return self.memory.label(encoded, self.options.overlap, self.options.margin)
 
     def seen(self, loaded: Loaded, encoded: Encoded, masks: Sequence[Bool[np.ndarray, "H W"]]) -> list[str] | None:
