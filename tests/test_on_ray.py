@@ -19,6 +19,7 @@ from insid3.batch.runner import Run
 from insid3.batch.sources import find_targets
 from insid3.batch.work import Result
 from insid3.errors import MissingExtraError, OutputError
+from insid3.eval.companions import Companions
 from insid3.eval.datasets import draw
 from insid3.eval.predict import ModelPredictor
 from insid3.eval.predictors import model_predictors
@@ -172,14 +173,22 @@ def test_more_than_the_cluster_has(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("cluster")
-def test_an_evaluation_has_the_same_outcomes(own: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("helped", [False, True])
+def test_an_evaluation_has_the_same_outcomes(own: Path, tmp_path: Path, helped: bool) -> None:
     model, lists = colour_model(), draw([f"episodes:{own}"], Readers(None))
+    companions = Companions(lists, Readers(None)) if helped else None
     outcomes = []
     for name in ("here", "there"):
-        with Evaluation({".": ModelPredictor(model)}, lists, tmp_path / name) as evaluation:
+        with Evaluation({".": ModelPredictor(model, companions=companions)}, lists, tmp_path / name) as evaluation:
             load = partial(same_encoder, colour_model, made_with(model.encoder))
             make = partial(
-                model_predictors, load, {".": {"method": "insid3"}}, paper=False, score_at="model", keep=10**6
+                model_predictors,
+                load,
+                {".": {"method": "insid3"}},
+                paper=False,
+                score_at="model",
+                keep=10**6,
+                companions=companions,
             )
             elsewhere = partial(episodes_elsewhere, make, evaluation, TWO) if name == "there" else None
             assert len(list(evaluation.run(elsewhere))) == sum(len(each.episodes) for each in lists)

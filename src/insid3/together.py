@@ -131,7 +131,10 @@ def check_together(config: Config) -> None:
         ConfigError: tiles, of which no shot can be made.
     """
     if config.tile is not None:
-        raise ConfigError("targets that help each other must be seen whole: leave out tile (--tile) or --together")
+        raise ConfigError(
+            "targets that help each other must be seen whole: leave out tile (--tile), or --together "
+            "(of evaluate: --transductive)"
+        )
 
 
 def _found(

@@ -160,6 +160,10 @@ def test_check(invoke: Invoke, mini: Path) -> None:
         (["episodes:OWN", "-o", "out", "--sweep", "tau=high"], "tau must be a number, got 'high'"),
         (["episodes:OWN", "-o", "out", "--sweep", "shape=1"], "with a name of method"),
         (["episodes:OWN", "-o", "out", "--tile", "32"], "use --score-at original with --tile"),
+        (["episodes:OWN", "-o", "out", "--transductive", "--method", "nearest"], "the other methods mark each target"),
+        (["episodes:OWN", "-o", "out", "--transductive", "--sweep", "method=insid3,nearest"], "the other methods"),
+        (["episodes:OWN", "-o", "out", "--transductive", "--predictions", "."], "leave out --transductive"),
+        (["episodes:OWN", "-o", "out", "--transductive", "--tile", "32", "--score-at", "original"], "seen whole"),
         (["episodes:OWN", "-o", "out", "--predictions", "nowhere"], "nowhere is not a folder"),
         (["episodes:OWN", "-o", "out", "--predictions", ".", "--sweep", "tau=1"], "leave out --sweep"),
         (
@@ -190,11 +194,26 @@ def test_seeds_that_are_none(invoke: Invoke) -> None:
         assert "--seed" in result.output
 
 
+def test_transductive_is_a_setting_of_its_own(invoke: Invoke, own: Path) -> None:
+    paper = ("--protocol", "paper", "--size", 64)
+    result = invoke("evaluate", f"episodes:{own}", "-o", "out", "--transductive", *paper)
+    assert result.exit_code == 0, result.output
+    assert json.loads(Path("out/results.json").read_text())["settings"]["transductive"] is True
+    told = invoke("report", "out").stdout
+    assert "- **transductive**: the targets of a class help each other; not the published setting" in told
+    assert "The paper's figures" not in told
+    assert invoke("evaluate", f"episodes:{own}", "-o", "alone", *paper).exit_code == 0
+    assert "- transductive: False and True" in invoke("report", "alone", "out").stdout
+    again = invoke("evaluate", f"episodes:{own}", "-o", "out", *paper)
+    assert "transductive True not False" in str(again.exception)
+
+
 def test_points_and_masks_do_not_mix(invoke: Invoke, mini: Path) -> None:
     spair = ("evaluate", "spair", "--data-root", mini, "-o", "out")
     assert "spair has points: leave it out" in str(invoke(*spair, "--method", "nearest").exception)
     assert "spair has points: leave it out" in str(invoke(*spair, "--predictions", ".").exception)
     assert "spair has points: leave it out" in str(invoke(*spair, "--export-episodes", "e").exception)
+    assert "spair has points: leave it out" in str(invoke(*spair, "--transductive").exception)
     result = invoke(*spair, "--limit", 3)
     assert result.exit_code == 0
     assert result.stdout.startswith("spair        PCK  0.05: ")

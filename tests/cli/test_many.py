@@ -186,7 +186,7 @@ def test_targets_help_each_other(two: Invoke) -> None:
     assert two(*words[:-2], "quiet", "--together", "-q").output == ""
     tiled = two(*words[:-2], "tiled", "--together", "--tile", 32)
     assert isinstance(tiled.exception, Insid3Error)
-    assert "must be seen whole: leave out tile (--tile) or --together" in str(tiled.exception)
+    assert "must be seen whole: leave out tile (--tile), or --together" in str(tiled.exception)
     assert not Path("tiled").exists()
 
 

@@ -99,6 +99,14 @@ def evaluate(
             help="A grid, as tau=0.5,0.6,0.7 or method=nearest,insid3; repeat for more axes.", rich_help_panel=_HOW
         ),
     ] = None,
+    transductive: Annotated[
+        bool,
+        typer.Option(
+            "--transductive",
+            help="The targets of a class help each other, as with segment --together: a setting of its own.",
+            rich_help_panel=_HOW,
+        ),
+    ] = False,
     masks: Annotated[
         bool, typer.Option("--masks/--no-masks", help="Keep the predicted masks.", rich_help_panel=_HOW)
     ] = True,
@@ -141,7 +149,7 @@ def evaluate(
             check_writable(folder)
     max_pixels = model.given("max_pixels") or Config.max_pixels
     readers = Readers(data_root, max_pixels)
-    variants = _variants(model, method, protocol, sweep or [], predictions)
+    variants = _variants(model, method, protocol, sweep or [], predictions, transductive)
     if episodes is not None:
         if fold != "all" or shots is not None or seed:
             raise ConfigError("--episodes holds drawn episodes: leave out --fold, --shots and --seed")
@@ -163,11 +171,14 @@ def evaluate(
     if output is None:
         return
 
+    from insid3.eval.companions import Companions
     from insid3.eval.outputs import write_outputs
     from insid3.eval.predictors import model_predictors
     from insid3.eval.report import check_installed
 
     check_installed()
+    if transductive and any(each.has_points for each in lists):
+        raise ConfigError("--transductive is about masks, spair has points: leave it out")
     if predictions is not None:
         if any(each.has_points for each in lists):
             raise ConfigError("--predictions holds masks, spair has points: leave it out")
@@ -182,6 +193,7 @@ def evaluate(
             "paper": protocol == "paper",
             "score_at": score_at,
             "keep": keep_features * 2**20,
+            "companions": Companions(lists, readers) if transductive else None,
         }
         loaded = model.load(spreads=True)
         predictors = model_predictors(lambda: loaded, **grid)
@@ -251,7 +263,7 @@ def _check(names: list[str], data_root: Path | None) -> int:
 
 
 def _variants(
-    model: Model, method: str, protocol: str, sweep: list[str], predictions: Path | None
+    model: Model, method: str, protocol: str, sweep: list[str], predictions: Path | None, transductive: bool
 ) -> dict[str, dict[str, Any]]:
     """What each predictor's settings and method are, by the folder of its results.
 
@@ -266,12 +278,15 @@ def _variants(
     given += [name for changes in variants.values() for name in changes if name != "method"]
     if predictions is not None:
         taken = {"--sweep": bool(sweep), "--method": method != "insid3", "--protocol": protocol != "published"}
+        taken["--transductive"] = transductive
         own = [flag for flag, is_given in taken.items() if is_given]
         own += [_flag(name) for name in dict.fromkeys(given) if name != "max_pixels" and not sweep]
         if own:
             raise ConfigError(f"--predictions holds masks that are made: leave out {', '.join(own)}")
     if unknown := {str(changes["method"]) for changes in variants.values()} - METHODS.keys():
         raise ConfigError(f"unknown method {min(unknown)!r}: use {', '.join(METHODS)}")
+    if transductive and {changes["method"] for changes in variants.values()} != {"insid3"}:
+        raise ConfigError("the other methods mark each target alone: leave them out, or --transductive")
     refinement = [name for name in ("refine", "solver", "crf_size") if name in given]
     if protocol == "paper" and refinement:
         raise ConfigError(f"--protocol paper sets the refinement itself: leave out {', '.join(map(_flag, refinement))}")

@@ -1,6 +1,6 @@
 """What is evaluated: a method on a model's features, or the masks that another program made."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar
@@ -11,13 +11,15 @@ from jaxtyping import Bool, Float, UInt8
 import insid3
 from insid3.concept import Concept
 from insid3.encoded import Encoded
-from insid3.errors import ConfigError, DataError
+from insid3.errors import ConfigError, DataError, ImageError
+from insid3.eval.companions import Companions
 from insid3.eval.episodes import Episode, Pair, View
 from insid3.eval.methods import METHODS
 from insid3.eval.reader import Reader
 from insid3.frame import inner_size
 from insid3.images import MAX_PIXELS, nearest, read_values, resize_image
 from insid3.pipeline import INSID3
+from insid3.together import Together, check_together
 
 T = TypeVar("T")
 ScoreAt = Literal["model", "original"]
@@ -54,6 +56,10 @@ class Material:
     @cached_property
     def reference_masks(self) -> list[Bool[np.ndarray, "_ _"]]:
         return [self._reader.mask(view) for view in self._episode.references]
+
+    def other(self, view: View) -> UInt8[np.ndarray, "H W 3"]:
+        """Another picture of the same data."""
+        return self._reader.picture(view)
 
     @property
     def _episode(self) -> Episode:
@@ -96,22 +102,35 @@ class ModelPredictor:
     Args:
         score_at: "model": masks are left at the size of the model's square, where the published evaluation scores them;
             "original": they are brought to the target's size.
+        companions: other targets that help each episode; None for the published setting, where none does.
 
     Raises:
-        ConfigError: an unknown method, or tiles scored at the size of one square.
+        ConfigError: an unknown method, tiles scored at the size of one square, or companions of another method or with
+            tiles.
     """
 
-    def __init__(self, model: INSID3, method: str = "insid3", score_at: ScoreAt = "model") -> None:
+    def __init__(
+        self,
+        model: INSID3,
+        method: str = "insid3",
+        score_at: ScoreAt = "model",
+        companions: Companions | None = None,
+    ) -> None:
         if method not in METHODS:
             raise ConfigError(f"unknown method {method!r}: use {', '.join(METHODS)}")
         if model.config.tile is not None and score_at == "model":
             raise ConfigError("tiles have no one square to score masks at: use --score-at original with --tile")
-        self.model, self.method, self.score_at = model, method, score_at
+        if companions is not None:
+            check_together(model.config)
+            if method != "insid3":
+                raise ConfigError(f"method {method} marks each target alone: leave it out, or --transductive")
+        self.model, self.method, self.score_at, self.companions = model, method, score_at, companions
         encoder = model.encoder
         self.settings = {
             "insid3": insid3.__version__,
             "method": method,
             "score_at": score_at,
+            "transductive": companions is not None,
             "backbone": encoder.name,
             "weights_hash": encoder.weights_hash,
             "engine": getattr(encoder, "engine", ""),
@@ -121,7 +140,7 @@ class ModelPredictor:
         }
 
     def files(self, episode: Episode | Pair) -> list[Path]:
-        return []
+        return self.companions.files(episode) if self.companions else []
 
     def segment(self, material: Material) -> Prediction:
         target = self._target(material)
@@ -131,10 +150,14 @@ class ModelPredictor:
             return Prediction(np.zeros(target.frame.size, bool), 0.0, "the reference's mask is empty")
         config = self.model.config
 
-        def concept() -> Concept:
+        def made() -> Concept:
             return self.model.concept([picture for picture, _ in shots], [mask for _, mask in shots], label="any")
 
-        found = METHODS[self.method](self.model, target, material.once(("concept", config.size, config.fit), concept))
+        concept = material.once(("concept", config.size, config.fit), made)
+        if self.companions:
+            together = Together.of(self.model, [concept], self._pool(material, self.companions))
+            (concept,) = together.concepts_for(self.model, target)
+        found = METHODS[self.method](self.model, target, concept)
         return Prediction(found.mask, found.score, found.reason)
 
     def match(self, material: Material) -> Float[np.ndarray, "p 2"]:
@@ -153,6 +176,17 @@ class ModelPredictor:
             picture = material.once(("picture", side), lambda: resize_image(material.target, side))
         key = ("target", config.size, config.fit, config.tile, config.overlap)
         return material.once(key, lambda: self.model.encode(picture)).showing(picture, config)
+
+    def _pool(self, material: Material, companions: Companions) -> Iterator[tuple[View, Encoded]]:
+        """Those that can be read; the others fail as targets of their own."""
+        for view in companions.of(material.episode):
+            try:
+                picture = material.other(view)
+            except (ImageError, DataError):
+                continue
+            if self.score_at == "model":
+                picture = resize_image(picture, inner_size(picture.shape[:2], self.model.config))
+            yield view, self.model.encode(picture)
 
 
 class FolderPredictor:

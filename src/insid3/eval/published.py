@@ -31,6 +31,8 @@ def follows_paper(settings: dict[str, object]) -> bool:
     config = settings.get("config")
     if not isinstance(config, dict) or settings.get("score_at") != "model" or settings.get("method") != "insid3":
         return False
+    if settings.get("transductive"):
+        return False
     expected = {name: default for name, default in _DEFAULTS.items() if name not in ("crf_size", "max_pixels")}
     expected |= paper_settings(config["size"])
     return all(config.get(name, _DEFAULTS.get(name)) == value for name, value in expected.items())

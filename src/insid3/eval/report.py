@@ -109,6 +109,8 @@ def _facts(results: Mapping[str, Any]) -> list[str]:
             f"- method `{settings['method']}`, backbone `{settings['backbone']}` (weights {settings['weights_hash']}), "
             f"engine {settings['engine']}, {settings['dtype']}\n- {config}"
         )
+        if settings.get("transductive"):
+            what += "\n- **transductive**: the targets of a class help each other; not the published setting"
     place = (
         "at the size of the model's square, as published" if settings["score_at"] == "model" else "at the targets' size"
     )

@@ -105,7 +105,7 @@ class Record:
                 )
             return []
         try:
-            before = flat(json.loads(self._settings_file.read_text("utf-8")))
+            before = {"transductive": False} | flat(json.loads(self._settings_file.read_text("utf-8")))
             outcomes = [Outcome.of(line) for line in read_lines(self._lines_file)]
         except (OSError, ValueError, TypeError, AttributeError) as error:
             raise OutputError(
