@@ -98,7 +98,7 @@ def segment(
             _MARKS,
             "--together",
             help="Targets, best 8 or more that show the concept, help each other: up to 64 of them are read first, and "
-            "what is surely found there is a further example.",
+            "a mask found there that leads back to the example is a further one.",
         ),
     ] = False,
     overlay: Annotated[
