@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test test-long parity lint types format bench accuracy ablation clean
+.PHONY: setup demo test test-long parity lint types format bench accuracy plus ablation clean
 
 setup: .venv/.installed
 
@@ -48,7 +48,13 @@ accuracy: setup        ## on the dev episodes: what bfloat16 costs, what a score
 	$(BIN)/python benchmarks/score.py
 	$(BIN)/python benchmarks/edges.py --pictures benchmarks/results/edges
 
-EVALUATE := $(BIN)/insid3 evaluate episodes:$(or $(INSID3_SHARED),../shared)/dev --no-masks -o benchmarks/results/ablation
+DEV := $(or $(INSID3_SHARED),../shared)/dev
+plus: setup            ## the preset "plus" on the dev episodes: docs/accuracy.md, an hour
+	$(BIN)/python benchmarks/plus.py $(DEV) --pictures benchmarks/results/plus
+	$(BIN)/python benchmarks/score.py --preset plus
+	$(BIN)/python benchmarks/calibrate.py $(DEV)
+
+EVALUATE := $(BIN)/insid3 evaluate episodes:$(DEV) --no-masks -o benchmarks/results/ablation
 ablation: setup        ## the paper's ablation on the dev episodes, seven minutes; tables in benchmarks/results/ablation/
 	$(EVALUATE)/aggregation --sweep aggregation=seed,cross,cross-intra --sweep tau=0.5,0.6,0.7,0.8
 	$(EVALUATE)/threshold --sweep aggregation=cross,cross-intra --sweep threshold=0.1,0.2,0.3,0.4

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from insid3.concept import Concept
-from insid3.config import Config
+from insid3.config import Config, Rule
 from insid3.encoded import Encoded
 from insid3.positional import positional_subspace
 from insid3.stages.aggregate import cluster_scores
@@ -81,10 +81,12 @@ class Evidence:
     def candidate(self) -> Bool[Tensor, "n"]:
         return candidates(self.forward, self.votes, self.shots)
 
-    def trust(self, kept: Bool[Tensor, "n"]) -> float:
-        """The score of a mask of these patches (`stages/score.py`), against the concept as it was given."""
-        by = self.given or self
-        return score(kept, by.candidate, by.matches, by.reference.tokens, by.reference.masks)
+    def trust(self, kept: Bool[Tensor, "n"], rule: Rule) -> float:
+        """The score of a mask of these patches that `rule` made (`stages/score.py`), against the concept as it was
+        given.
+        """
+        by, its = self.given or self, (self.given or self).reference
+        return score(kept, by.candidate, by.matches, its.tokens, its.masks, self.debiased, rule)
 
 
 @dataclass(frozen=True, eq=False)

@@ -366,7 +366,7 @@ class INSID3:
         config, target = self.config, evidence.target
         soft = margin + config.threshold if scores is None else scores
         frame, kept = target.frame, margin > 0
-        trust = evidence.trust(kept)
+        trust = evidence.trust(kept, config.rule)
         if kept.any() and trust < config.min_score:
             otherwise = f"the score {trust:.2f} is below the least that counts, {config.min_score:g}"
             margin, soft, closer = torch.full_like(margin, -1), torch.full_like(margin, -1), None

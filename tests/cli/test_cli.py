@@ -250,3 +250,14 @@ def test_match_refuses_a_plot_that_cannot_be_written(invoke: Invoke) -> None:
     words = ("match", "--reference", "ref.png", "--points", "20,20", "photos/a.png", "-o")
     assert "must end in .jpg, .png" in str(invoke(*words, "plot").exception)
     assert "cannot write to ref.png" in str(invoke(*words, "ref.png/plot.jpg").exception)
+
+
+def test_the_preset_is_part_of_the_run(invoke: Invoke) -> None:
+    result = invoke("segment", *EXAMPLE, "photos", "-o", "out", "--preset", "plus", "--closer")
+    assert result.exit_code == 0, result.output
+    config = json.loads(Path("out/run.json").read_text())["config"]
+    assert (config["rule"], config["threshold"], config["closer"]) == ("field", 0.5, True)
+    assert invoke("segment", "--config", "out/run.toml").exit_code == 0
+    result = invoke("segment", *EXAMPLE, "photos", "-o", "out")
+    assert "config.rule" in str(result.exception)
+    assert invoke("segment", *EXAMPLE, "photos", "-o", "other", "--preset", "best").exit_code == 2

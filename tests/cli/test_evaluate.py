@@ -289,3 +289,30 @@ def test_numbers_are_those_of_the_scoring_script(
         script = runpy.run_path(str(dev / "score.py"))
     expected = script["table"](script["load"](dev / "reference_280.npz"))
     assert {name: each["miou"] for name, each in found["sets"].items()} == pytest.approx(expected, abs=1e-6)
+
+
+def test_presets_side_by_side(invoke: Invoke, own: Path) -> None:
+    """Two runs and their comparison, which names what differs."""
+    for preset in ("published", "plus"):
+        assert invoke("evaluate", f"episodes:{own}", "-o", preset, "--preset", preset, "--rank", 2).exit_code == 0
+    rules = [json.loads(Path(f"{preset}/run.json").read_text())["config"]["rule"] for preset in ("published", "plus")]
+    assert rules == ["clusters", "field"]
+    text = invoke("report", "published", "plus").stdout
+    assert "- config.rule: clusters and field" in text
+    assert "- config.threshold: 0.2 and 0.5" in text
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--protocol", "paper"), "--protocol paper is of the published method: leave out --preset plus"),
+        (("--method", "nearest"), "--preset plus is of insid3, not of the other methods"),
+        (("--predictions", "."), "--predictions holds masks that are made: leave out --preset"),
+    ],
+)
+def test_plus_is_a_preset_of_the_method_alone(
+    invoke: Invoke, own: Path, options: tuple[str, str], message: str
+) -> None:
+    result = invoke("evaluate", f"episodes:{own}", "-o", "out", "--preset", "plus", *options)
+    assert message in str(result.exception)
+    assert not Path("out").exists()

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from insid3.stages.localize import nearest
-from insid3.stages.score import affinity, plainness, round_trip, score
+from insid3.stages.score import affinity, kinship, plainness, round_trip, score
 from insid3.types import Nearest
 
 # Four target patches, two shots of three patches.
@@ -18,6 +18,7 @@ MATCHES = [
     Nearest(SIMILARITY[1], torch.tensor([2, 0, 0, 1]), torch.tensor([1, 3, 0])),
 ]
 MASKS = [torch.tensor([True, True, False]), torch.tensor([True, False, False])]
+TARGET = torch.tensor([[1.0, 0, 0], [1, 0, 0], [0, 0.6, 0.8], [-1, 0, 0]])
 KEPT = torch.tensor([True, True, False, False])
 
 
@@ -52,15 +53,23 @@ def test_plainness_by_hand() -> None:
     assert plainness([shots[0]], [bools("11")]) == 0
 
 
+def test_kinship_by_hand() -> None:
+    # The target's mean is (1, 0.6, 0.8) / 4. Shot 1 marks e0 and e1, (1 + 0.6) / 2 / 4; shot 2 marks e0, 1 / 4.
+    assert kinship(TARGET, [torch.eye(3)] * 2, MASKS) == pytest.approx((0.2 + 0.25) / 2)
+    assert kinship(-TARGET, [torch.eye(3)] * 2, MASKS) == 0
+
+
 def test_the_score_is_their_weighted_mean() -> None:
     shots = [torch.eye(3)] * 2  # plainness 1 and (1/4 + 1/4)
-    found = score(KEPT, bools("1101"), MATCHES, shots, MASKS)
+    found = score(KEPT, bools("1101"), MATCHES, shots, MASKS, TARGET)
     assert found == pytest.approx((0.75 + 0.25 * 0.75 + 0.1 * 0.75) / 1.35)
-    assert score(KEPT, bools("0011"), MATCHES, shots, MASKS) == pytest.approx((0.25 * 0.75 + 0.1 * 0.75) / 1.35)
+    assert score(KEPT, bools("0011"), MATCHES, shots, MASKS, TARGET) == pytest.approx((0.25 * 0.75 + 0.1 * 0.75) / 1.35)
+    by_field = score(KEPT, bools("1101"), MATCHES, shots, MASKS, TARGET, "field")
+    assert by_field == pytest.approx((0.75 + 0.25 * 0.75 + 0.25 * 0.225) / 1.5)
 
 
 def test_nothing_kept_is_zero() -> None:
-    assert score(bools("0000"), bools("1111"), MATCHES, [torch.eye(3)] * 2, MASKS) == 0.0
+    assert score(bools("0000"), bools("1111"), MATCHES, [torch.eye(3)] * 2, MASKS, TARGET) == 0.0
 
 
 def test_the_reference_itself_beats_any_other_mask() -> None:
@@ -69,8 +78,8 @@ def test_the_reference_itself_beats_any_other_mask() -> None:
     found, shift = nearest(tokens, tokens), mask.roll(3)
     assert affinity(mask, [found], [mask]) == pytest.approx(1, abs=1e-6)
     assert round_trip(mask, [found], [mask]) == 1
-    best = score(mask, everything, [found], [tokens], [mask])
-    assert best > score(shift, everything, [found], [tokens], [mask]) + 0.2
+    best = score(mask, everything, [found], [tokens], [mask], tokens)
+    assert best > score(shift, everything, [found], [tokens], [mask], tokens) + 0.2
 
 
 @settings(deadline=None)
@@ -82,4 +91,5 @@ def test_between_zero_and_one(seed: int, n: int, c: int, shots: int) -> None:
     masks[:, 0] = True
     kept, candidate = torch.rand(2, n, generator=random) < 0.5
     matches = [nearest(tokens[0], shot) for shot in tokens[1:]]
-    assert 0 <= score(kept, candidate, matches, list(tokens[1:]), list(masks)) <= 1
+    for rule in ("clusters", "field"):
+        assert 0 <= score(kept, candidate, matches, list(tokens[1:]), list(masks), tokens[0], rule) <= 1

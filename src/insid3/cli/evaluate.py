@@ -276,9 +276,15 @@ def _variants(
     variants = {name: {"method": method, **own} for name, own in (grid(sweep) if sweep else {".": {}}).items()}
     given = [field.name for field in fields(Config) if model.given(field.name) is not None]
     given += [name for changes in variants.values() for name in changes if name != "method"]
+    preset = model.given("preset") == "plus"
+    if preset and protocol == "paper":
+        raise ConfigError("--protocol paper is of the published method: leave out --preset plus")
+    if preset and {str(changes["method"]) for changes in variants.values()} - {"insid3"}:
+        raise ConfigError("--preset plus is of insid3, not of the other methods: leave it out, or --method")
     if predictions is not None:
         taken = {"--sweep": bool(sweep), "--method": method != "insid3", "--protocol": protocol != "published"}
         taken["--transductive"] = transductive
+        taken["--preset"] = preset
         own = [flag for flag, is_given in taken.items() if is_given]
         own += [_flag(name) for name in dict.fromkeys(given) if name != "max_pixels" and not sweep]
         if own:

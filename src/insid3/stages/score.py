@@ -1,6 +1,7 @@
-"""Is the concept there, and can its mask be trusted? Three measures and their weighted mean. Not in the paper."""
+"""Is the concept there, and can its mask be trusted? Four measures and their weighted mean. Not in the paper."""
 
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float
@@ -8,7 +9,8 @@ from torch import Tensor
 
 from insid3.types import Nearest
 
-WEIGHTS = (1.0, 0.25, 0.1)  #: of affinity, plainness and round trip; chosen by `benchmarks/score.py`
+#: Of affinity, plainness, round trip and kinship, by the rule that made the mask; chosen by `benchmarks/score.py`.
+WEIGHTS = {"clusters": (1.0, 0.25, 0.1, 0.0), "field": (1.0, 0.25, 0.0, 0.25)}
 
 
 def score(
@@ -17,17 +19,19 @@ def score(
     matches: Sequence[Nearest],
     reference: Iterable[Float[Tensor, "_ c"]],
     masks: Sequence[Bool[Tensor, "_"]],
+    target: Float[Tensor, "n c"],
+    rule: Literal["clusters", "field"] = "clusters",
 ) -> float:
-    """The weighted mean of the three measures below, in [0, 1]; 0.0 without kept patches.
+    """The weighted mean of the four measures below, in [0, 1]; 0.0 without kept patches.
 
     Low where the concept is absent or its mask poor; how low is measured by `benchmarks/score.py`.
 
-    Args: as `measures`.
+    Args: as `measures`; `rule` is what made the mask.
     """
     if not kept.any():
         return 0.0
-    values = measures(kept, candidate, matches, reference, masks)
-    return sum(weight * value for weight, value in zip(WEIGHTS, values, strict=True)) / sum(WEIGHTS)
+    values, weights = measures(kept, candidate, matches, reference, masks, target), WEIGHTS[rule]
+    return sum(weight * value for weight, value in zip(weights, values, strict=True)) / sum(weights)
 
 
 def measures(
@@ -36,8 +40,9 @@ def measures(
     matches: Sequence[Nearest],
     reference: Iterable[Float[Tensor, "_ c"]],
     masks: Sequence[Bool[Tensor, "_"]],
-) -> tuple[float, float, float]:
-    """Affinity of the mask's candidates, plainness, round trip; each in [0, 1].
+    target: Float[Tensor, "n c"],
+) -> tuple[float, float, float, float]:
+    """Affinity of the mask's candidates, plainness, round trip, kinship; each in [0, 1].
 
     Args:
         kept: patches of the mask.
@@ -45,8 +50,15 @@ def measures(
         matches: of each shot, target patches being the queries.
         reference: debiased tokens of each shot.
         masks: which of them show the concept.
+        target: debiased tokens of the target.
     """
-    return affinity(kept & candidate, matches, masks), plainness(reference, masks), round_trip(kept, matches, masks)
+    reference = list(reference)
+    return (
+        affinity(kept & candidate, matches, masks),
+        plainness(reference, masks),
+        round_trip(kept, matches, masks),
+        kinship(target, reference, masks),
+    )
 
 
 def affinity(patches: Bool[Tensor, "n"], matches: Sequence[Nearest], masks: Sequence[Bool[Tensor, "_"]]) -> float:
@@ -75,3 +87,14 @@ def round_trip(kept: Bool[Tensor, "n"], matches: Sequence[Nearest], masks: Seque
         home = kept[match.back]
         each.append((home & mask).sum() / (home | mask).sum())
     return float(torch.stack(each).mean())
+
+
+def kinship(
+    target: Float[Tensor, "n c"], reference: Iterable[Float[Tensor, "_ c"]], masks: Sequence[Bool[Tensor, "_"]]
+) -> float:
+    """Mean similarity of all patches of the target, whatever they show, to all of the concept's: things occur in scenes
+    of their kind. The shots' mean.
+    """
+    mean = target.mean(0)
+    each = [tokens[mask].mean(0) @ mean for tokens, mask in zip(reference, masks, strict=True)]
+    return float(torch.stack(each).mean().clamp(0, 1))

@@ -81,7 +81,7 @@ class Memory:
                 self._extended[i] = reduce(Concept.with_shots, (shot for _, shot in self._shots[i]), concept)
 
     def _trust(self, concept: Concept, encoded: Encoded, mask: Bool[np.ndarray, "H W"]) -> float:
-        return self.model.evidence(encoded, concept).trust(self._patches(mask))
+        return self.model.evidence(encoded, concept).trust(self._patches(mask), self.model.config.rule)
 
     def _patches(self, mask: Bool[np.ndarray, "H W"]) -> Bool[Tensor, "n"]:
         return mask_patches(mask, self.model.config, self.model.encoder)

@@ -1,0 +1,236 @@
+"""What the preset "plus" is worth on real episodes: its parts, several shots, its time, and what was not built.
+
+    python benchmarks/plus.py EPISODES [--pictures DIR]
+
+mIoU is summed over a class, then the mean of classes, then of sets, at the targets' own size; differences have 95 %
+intervals of 1,000 paired bootstrap samples of the episodes. With --pictures the episodes that gain and lose most are
+drawn there: target, truth, published, plus.
+"""
+
+import argparse
+import time
+from collections import defaultdict
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+from calibrate import Bench
+from PIL import Image
+
+from insid3 import INSID3
+from insid3.config import PLUS
+from insid3.draw import overlay
+from insid3.eval.episodes import Episode
+from insid3.eval.metrics import bootstrap_miou, bootstrap_weights, class_iou, interval
+from insid3.stages.cluster import cluster
+
+PUBLISHED = {"rule": "clusters", "threshold": 0.2, "upsample": "mask", "refine": "none"}
+SHOTS = 3
+
+
+def variants(rank: int, own: int) -> dict[str, dict[str, Any]]:
+    """By name, what differs from "plus". `rank` is the backbone's, `own` that of "plus"."""
+    return {
+        "published": {**PUBLISHED, "rank": rank},
+        "published, guided on score": {**PUBLISHED, "rank": rank, "refine": "guided", "upsample": "score"},
+        f"published, rank {own}": PUBLISHED,
+        "similarity alone": dict.fromkeys(("background", "votes", "regions", "smoothing"), 0.0) | {"refine": "none"},
+        "+ background": dict.fromkeys(("votes", "regions", "smoothing"), 0.0) | {"refine": "none"},
+        "+ votes": dict.fromkeys(("regions", "smoothing"), 0.0) | {"refine": "none"},
+        "+ regions": {"smoothing": 0.0, "refine": "none"},
+        "+ smoothing": {"refine": "none"},
+        "**plus** (+ guided edges)": {},
+        "plus without background": {"background": 0.0},
+        "plus without votes": {"votes": 0.0},
+        "plus without regions": {"regions": 0.0},
+        "plus without smoothing": {"smoothing": 0.0},
+        f"plus, rank {rank}": {"rank": rank},
+        "plus, closer": {"closer": True},
+    }
+
+
+class Table:
+    """mIoU of each set, and what differs from another row."""
+
+    def __init__(self, keys: list[tuple[str, str]]) -> None:
+        self.rows = {name: [i for i, key in enumerate(keys) if key[0] == name] for name, _ in keys}
+        self.classes = np.unique([f"{name} {cls}" for name, cls in keys], return_inverse=True)[1]
+
+    def miou(self, counts: np.ndarray) -> list[float]:
+        found = []
+        for rows in self.rows.values():
+            sums = [np.bincount(self.classes[rows], counts[rows, i]) for i in (0, 1)]
+            seen = np.bincount(self.classes[rows]) > 0
+            found.append(float(class_iou(sums[0][seen].astype(np.int64), sums[1][seen].astype(np.int64)).mean()))
+        return found
+
+    def gains(self, counts: np.ndarray, base: np.ndarray) -> list[tuple[float, float]]:
+        """Of each set, and of their mean, the interval of the difference."""
+        samples = []
+        for rows in self.rows.values():
+            weights, both = bootstrap_weights(len(rows)), []
+            for each in (counts, base):
+                its = each[rows].astype(np.int64)
+                k = len(np.unique(self.classes[rows]))
+                both.append(bootstrap_miou(self.classes[rows], its[:, 0], its[:, 1], k, weights=weights))
+            samples.append(both[0] - both[1])
+        return [interval(each) for each in (*samples, np.mean(samples, 0))]
+
+    def line(self, name: str, counts: np.ndarray, base: np.ndarray) -> str:
+        values, others = self.miou(counts), self.miou(base)
+        cells = [f"{value:.1f}" for value in (*values, np.mean(values))]
+        low, high = self.gains(counts, base)[-1]
+        gain = "" if counts is base else f"{np.mean(values) - np.mean(others):+.1f} [{low:+.1f}, {high:+.1f}]"
+        return f"| {name} | {' | '.join(cells)} | {gain} |"
+
+    def head(self, against: str) -> str:
+        names = [*self.rows, "mean of sets", f"to {against}"]
+        return f"| | {' | '.join(names)} |\n{'|---' * (len(names) + 1)}|"
+
+
+def ablation(bench: Bench, rank: int) -> None:
+    table, base = Table(bench.keys), bench.counts(())
+    print(table.head("plus"))
+    for name, changes in variants(rank, bench.model.config.rank).items():
+        print(table.line(name, bench.counts(settings({"closer": False, **changes})), base), flush=True)
+    published = bench.counts(settings({**PUBLISHED, "rank": rank, "closer": False}))
+    gains = table.gains(base, published)
+    print("\nplus against published: " + ", ".join(
+        f"{name} [{low:+.1f}, {high:+.1f}]" for name, (low, high) in zip([*table.rows, "mean"], gains, strict=True)
+    ))  # fmt: skip
+
+
+def settings(changes: dict[str, Any]) -> tuple[tuple[str, Any], ...]:
+    return tuple(sorted(changes.items()))
+
+
+def shots(bench: Bench, rank: int) -> None:
+    """Every picture of a class of four or more, by three others at once and by each of them alone."""
+    classes: dict[tuple[str, str], dict[str, Any]] = defaultdict(dict)
+    for (name, cls), episode in zip(bench.keys, bench.episodes, strict=True):
+        for view in (episode.target, *episode.references):
+            classes[name, cls][view.picture] = view
+    random = np.random.default_rng(0)
+    several, alone = list[tuple[str, Episode]](), list[tuple[str, Episode]]()
+    for (name, cls), views in classes.items():
+        if len(views) <= SHOTS:
+            continue
+        for target in views:
+            others = sorted(set(views) - {target})
+            for _ in range(2 if len(others) > SHOTS else 1):
+                chosen = [views[stem] for stem in random.permutation(others)[:SHOTS]]
+                several.append((name, Episode(f"{len(several)}", cls, views[target], tuple(chosen))))
+                alone += [
+                    (name, Episode(f"{len(several)}-{i}", cls, views[target], (v,))) for i, v in enumerate(chosen)
+                ]
+    everything = [(name, episode) for (name, _), episode in zip(bench.keys, bench.episodes, strict=True)]
+    for title, changes in (("published", {**PUBLISHED, "rank": rank, "closer": False}), ("plus", {"closer": False})):
+        for count, episodes in ((1, alone), (SHOTS, several)):
+            bench.use(episodes)
+            table = Table(bench.keys)
+            if (title, count) == ("published", 1):
+                print(f"{len(several)} targets\n\n{table.head('')}")
+            found = bench.counts(settings(changes))
+            print(table.line(f"{title}, {count} shot{'s' * (count > 1)}", found, found), flush=True)
+    bench.use(everything)
+
+
+def seconds(bench: Bench, rank: int) -> None:
+    """Medians over the episodes' targets, of everything but reading: encoding, and all that follows."""
+    model, ways = bench.model, {
+        "published": bench.model.but(**{**PUBLISHED, "rank": rank, "closer": False}),
+        "plus, without guided edges": bench.model.but(refine="none", closer=False),
+        "plus": bench.model.but(closer=False),
+        "plus, closer": bench.model,
+    }  # fmt: skip
+    encoding, spent = [], defaultdict(list)
+    for episode in bench.episodes[::3]:
+        picture = bench.reader.picture(episode.target)
+        concept = bench.concept(episode.references)
+        start = time.perf_counter()
+        target = model.but(closer=False, refine="none").encode(picture)
+        encoding.append(time.perf_counter() - start)
+        target = model.encode(picture)
+        for way, its in ways.items():
+            its.segment(target, concept)  # what belongs to the concept alone
+            target.forget()
+            start = time.perf_counter()
+            its.segment(target, concept)
+            spent[way].append(time.perf_counter() - start)
+            target.forget()
+    encode = median(encoding)
+    base = encode + median(spent["published"])
+    print(f"encoding {1000 * encode:.0f} ms\n\n| | ms after encoding | per target, to published |\n|---|---|---|")
+    for way, times in spent.items():
+        print(f"| {way} | {1000 * median(times):.0f} | {(encode + median(times)) / base:.2f} |")
+
+
+def parts(bench: Bench) -> None:
+    """Would another tau for every concept help, and does the reference's own partition tell which?"""
+    taus, chosen = (0.4, 0.5, 0.6, 0.7, 0.8), []
+    for episode in bench.episodes:
+        concept, found = bench.concept(episode.references), {}
+        tokens, mask = concept.tokens[0], concept.patch_masks[0]
+        for tau in taus:
+            labels = cluster(tokens, tau)
+            inside = torch.zeros(int(labels.max()) + 1).index_add_(0, labels, mask.float()) / labels.bincount()
+            rebuilt = (inside > 0.5)[labels]
+            found[tau] = float((rebuilt & mask).sum() / (rebuilt | mask).sum())
+        chosen.append(next(i for i, tau in enumerate(taus) if found[tau] >= 0.9 * max(found.values())))
+    each = np.stack([bench.counts(settings({"closer": False, "refine": "none", "tau": tau})) for tau in taus])
+    table, base = Table(bench.keys), bench.counts(settings({"closer": False, "refine": "none"}))
+    perfect = base.copy()
+    for cls in np.unique(table.classes):
+        rows = table.classes == cls
+        sums = each[:, rows].sum(1)
+        perfect[rows] = each[(sums[:, 0] / sums[:, 1].clip(1)).argmax(), rows]
+    print(f"edges unrefined\n\n{table.head('the preset')}")
+    print(table.line(f"tau {bench.model.config.tau}, the preset", base, base))
+    print(table.line("the best tau of each class, by the truth", perfect, base))
+    print(table.line("the coarsest that rebuilds the reference's mask", each[chosen, np.arange(len(chosen))], base))
+
+
+def draw(bench: Bench, rank: int, folder: Path, count: int = 6) -> None:
+    ways = [bench.model.but(**{**PUBLISHED, "rank": rank, "closer": False}), bench.model.but(closer=False)]
+    gains = []
+    for episode in bench.episodes:
+        truth, concept = bench.reader.mask(episode.target), bench.concept(episode.references)
+        masks = [way.segment(bench.encoded(episode.target), concept).mask for way in ways]
+        ious = [(mask & truth).sum() / (mask | truth).sum() for mask in masks]
+        gains.append((100 * (ious[1] - ious[0]), episode, truth, masks))
+    gains.sort(key=lambda each: each[0])
+    folder.mkdir(parents=True, exist_ok=True)
+    for gain, episode, truth, masks in [*gains[:count], *gains[-count:]]:
+        picture = bench.reader.picture(episode.target)
+        row = np.concatenate([picture, *(overlay(picture, mask) for mask in (truth, *masks))], 1)
+        Image.fromarray(row).save(folder / f"{gain:+.0f}_{episode.id}.jpg")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("episodes", type=Path)
+    parser.add_argument("--backbone", default="dinov2-vits14")
+    parser.add_argument("--pictures", type=Path)
+    parser.add_argument("--only", choices=["ablation", "shots", "seconds", "parts"])
+    arguments = parser.parse_args()
+    model = INSID3.from_pretrained(arguments.backbone, preset="plus", closer=True, min_score=0.0)
+    rank, bench = model.match_config.rank, Bench(arguments.episodes, model)
+    assert model.config.rule == PLUS["rule"]
+    steps = {
+        "ablation": lambda: ablation(bench, rank),
+        "shots": lambda: shots(bench, rank),
+        "seconds": lambda: seconds(bench, rank),
+        "parts": lambda: parts(bench),
+    }
+    for name, step in steps.items():
+        if arguments.only in (None, name):
+            print(f"\n## {name}\n")
+            step()
+    if arguments.pictures:
+        draw(bench, rank, arguments.pictures)
+
+
+if __name__ == "__main__":
+    main()
