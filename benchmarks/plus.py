@@ -91,8 +91,8 @@ class Table:
 
 
 def ablation(bench: Bench, rank: int) -> None:
-    table, base = Table(bench.keys), bench.counts(())
-    print(table.head("plus"))
+    table, base = Table(bench.keys), bench.counts(settings({"closer": False}))
+    print(table.head("plus"), flush=True)
     for name, changes in variants(rank, bench.model.config.rank).items():
         print(table.line(name, bench.counts(settings({"closer": False, **changes})), base), flush=True)
     published = bench.counts(settings({**PUBLISHED, "rank": rank, "closer": False}))

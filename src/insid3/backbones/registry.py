@@ -30,6 +30,8 @@ class Backbone:
 
 
 _PUBLISHED = "published"
+# Of the preset plus with DINOv3: the literature's weights, not calibrated here; no least score, whose scale is unknown.
+_LITERATURE = {"background": 0.55, "votes": 0.2, "regions": 0.25}
 _GUESS = "as published for ViT-L, but the rank is a guess"
 
 
@@ -64,20 +66,26 @@ REGISTRY = {
             "Apache-2.0 (wheel: MIT)",
             Defaults(518, 30, 0.7, plus={"rank": 45}, origin="calibrated for this package"),
         ),
-        _dinov3("vits16", "small", 21.6, 384, Defaults(1024, 190, 0.6, origin=_GUESS)),
-        _dinov3("vits16plus", "small_plus", 28.7, 384, Defaults(1024, 190, 0.6, origin=_GUESS)),
+        _dinov3("vits16", "small", 21.6, 384, Defaults(1024, 190, 0.6, plus=_LITERATURE, origin=_GUESS)),
+        _dinov3("vits16plus", "small_plus", 28.7, 384, Defaults(1024, 190, 0.6, plus=_LITERATURE, origin=_GUESS)),
         _dinov3(
             "vitb16",
             "base",
             85.7,
             768,
             Defaults(
-                1024, 380, 0.6, match_size=768, match_rank=20, origin="published for matching; else the rank is a guess"
+                1024,
+                380,
+                0.6,
+                match_size=768,
+                match_rank=20,
+                plus=_LITERATURE,
+                origin="published for matching; else the rank is a guess",
             ),
         ),
-        _dinov3("vitl16", "large", 303.1, 1024, Defaults(1024, 500, 0.6, origin=_PUBLISHED)),
-        _dinov3("vith16plus", "huge_plus", 840.5, 1280, Defaults(1024, 640, 0.6, origin=_GUESS)),
-        _dinov3("vit7b16", "7b", 6716.0, 4096, Defaults(1024, 2000, 0.6, origin=_GUESS)),
+        _dinov3("vitl16", "large", 303.1, 1024, Defaults(1024, 500, 0.6, plus=_LITERATURE, origin=_PUBLISHED)),
+        _dinov3("vith16plus", "huge_plus", 840.5, 1280, Defaults(1024, 640, 0.6, plus=_LITERATURE, origin=_GUESS)),
+        _dinov3("vit7b16", "7b", 6716.0, 4096, Defaults(1024, 2000, 0.6, plus=_LITERATURE, origin=_GUESS)),
     )
 }
 

@@ -42,7 +42,8 @@ def backbones() -> None:
     typer.echo(
         "\ndinov2-vits14 comes with the extra 'embedded' and works offline; it is a stand-in, not the paper's model.\n"
         "dinov3-* are downloaded at first use or read from --weights FILE; dinov3-vitl16 is the paper's.\n"
-        "timm:NAME takes any other patch-token ViT of timm, uncalibrated."
+        "timm:NAME takes any other patch-token ViT of timm, uncalibrated.\n"
+        "--preset plus is calibrated for dinov2-vits14; with dinov3-* its weights are the literature's, uncalibrated."
     )
 
 
