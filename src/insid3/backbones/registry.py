@@ -64,7 +64,7 @@ REGISTRY = {
             14,
             384,
             "Apache-2.0 (wheel: MIT)",
-            Defaults(518, 30, 0.7, plus={"rank": 45}, origin="calibrated for this package"),
+            Defaults(518, 30, 0.7, plus={"rank": 45, "min_score": 0.525}, origin="calibrated for this package"),
         ),
         _dinov3("vits16", "small", 21.6, 384, Defaults(1024, 190, 0.6, plus=_LITERATURE, origin=_GUESS)),
         _dinov3("vits16plus", "small_plus", 28.7, 384, Defaults(1024, 190, 0.6, plus=_LITERATURE, origin=_GUESS)),

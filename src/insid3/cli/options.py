@@ -23,7 +23,7 @@ _SETTINGS: dict[str, tuple[Any, str]] = {
     "size": (int, "Side in pixels of the square that the encoder sees; a multiple of the patch size."),
     "rank": (int, "Dimensions of the positional subspace that debiasing removes; 0 removes nothing."),
     "tau": (float, "Clusters merge while their mean similarity is above this."),
-    "threshold": (float, "Clusters that score above this belong to the mask."),
+    "threshold": (float, "Clusters (of the field: pixels) that score above this belong to the mask."),
     "rule": (Rule, "What decides: clusters (published), or one soft field (preset plus), which has the next five."),
     "background": (float, "Field: weight of the similarity to the example's most similar background."),
     "votes": (float, "Field: weight of the backward matching."),
@@ -48,6 +48,7 @@ _SETTINGS: dict[str, tuple[Any, str]] = {
 
 _SHOWN = dict.fromkeys(("size", "rank", "tau", "threshold"), "the backbone's") | {"crf_size": "size, at most 640"}
 _SHOWN |= {name: f"{getattr(Config, name)}; plus: {value}" for name, value in PLUS.items() if name != "threshold"}
+_SHOWN |= {"min_score": "0.0; plus: the backbone's"}
 
 
 def _setting(name: str) -> inspect.Parameter:
