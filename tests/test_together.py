@@ -126,7 +126,9 @@ def test_masks_are_scored_against_the_example_alone(model: INSID3, red: Concept)
     (taught,) = folder.concepts_for(model, encoded, 0)
     found, alone = model.segment(encoded, taught), model.evidence(encoded, red)
     kept = mask_patches(found.mask, model.config, model.encoder)
-    expected = score(kept, alone.candidate, alone.matches, alone.reference.tokens, alone.reference.masks)
+    expected = score(
+        kept, alone.candidate, alone.matches, alone.reference.tokens, alone.reference.masks, alone.debiased
+    )
     assert found.score == pytest.approx(expected)
     assert found.score < model.segment(encoded, replace(taught, given=None)).score
     strict = model.but(min_score=found.score + 0.01)
