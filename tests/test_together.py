@@ -17,6 +17,12 @@ from stubs import ColourEncoder, box_mask, colour_model, scene
 BOX = (16, 16, 48, 48)
 
 
+@pytest.fixture(autouse=True)
+def _small_folders(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few pictures may help each other here."""
+    monkeypatch.setattr("insid3.together.LEAST", 1)
+
+
 def fades(count: int = 9) -> list[np.ndarray]:
     """The red thing turns white, step by step."""
     pictures = []
@@ -167,3 +173,14 @@ def test_other_processes_can_have_it(model: INSID3, red: Concept) -> None:
 def test_tiles_are_refused(red: Concept) -> None:
     with pytest.raises(ConfigError, match=r"seen whole: leave out tile \(--tile\), or --together \("):
         Together.of(colour_model(tile=32), [red], [])
+
+
+@pytest.mark.parametrize(("count", "helps"), [(7, False), (8, True)])
+def test_a_folder_of_fewer_than_eight_does_not_help(
+    model: INSID3, red: Concept, monkeypatch: pytest.MonkeyPatch, count: int, helps: bool
+) -> None:
+    monkeypatch.setattr("insid3.together.LEAST", 8)
+    folder = together(model, [red], fades(count))
+    (taught,) = folder.concepts_for(model, model.encode(scene(BOX)))
+    assert (taught.shots > 1) == helps
+    assert len(folder.helpers) == count  # not encoded again all the same

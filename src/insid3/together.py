@@ -22,6 +22,7 @@ from insid3.images import resize_mask
 from insid3.pipeline import INSID3
 
 POOL = 64  #: targets, at most, that may help
+LEAST = 8  #: targets of the pool; fewer do more harm than good, and none helps (`docs/accuracy.md`)
 SHOTS = 5  #: of them, at most, for each target
 AGREEMENT = 0.5  #: IoU of an example's mask with what a shot finds in it; a shot counts above
 
@@ -71,7 +72,7 @@ class Together:
 
     @classmethod
     def of(cls, model: INSID3, concepts: Sequence[Concept], pool: Iterable[tuple[Hashable, Encoded]]) -> "Together":
-        """Mark the concepts in the pool's targets and keep what holds.
+        """Mark the concepts in the pool's targets and keep what holds; nothing of fewer than `LEAST` targets.
 
         Args:
             pool: targets by what tells them apart; one is looked at after the other.
@@ -90,6 +91,8 @@ class Together:
                 for concept, pictures in zip(concepts, examples, strict=True)
             )
             helpers[key] = Helper(replace(encoded, picture=None, whole=None, _kept={}), _mean(model, encoded), found)
+        if len(helpers) < LEAST:
+            helpers = {key: replace(each, found=(None,) * len(concepts)) for key, each in helpers.items()}
         return cls(concepts, helpers)
 
     def concepts_for(self, model: INSID3, encoded: Encoded, key: Hashable = None) -> list[Concept]:

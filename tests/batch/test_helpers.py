@@ -21,6 +21,12 @@ from stubs import ColourEncoder, box_mask, colour_model, scene
 BOX = (16, 16, 48, 48)
 
 
+@pytest.fixture(autouse=True)
+def _small_folders(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few pictures may help each other here."""
+    monkeypatch.setattr("insid3.together.LEAST", 1)
+
+
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
     """The red thing turns white, step by step."""

@@ -24,6 +24,12 @@ from stubs import ColourEncoder, box_mask, colour_model, scene
 BOX = (16, 16, 48, 48)
 
 
+@pytest.fixture(autouse=True)
+def _small_folders(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few pictures may help each other here."""
+    monkeypatch.setattr("insid3.together.LEAST", 1)
+
+
 def episode(
     id: str, target: str, *references: str, cls: str = "thing", box: tuple[int, int, int, int] | None = None
 ) -> Episode:

@@ -97,7 +97,7 @@ def segment(
         option(
             _MARKS,
             "--together",
-            help="Targets, best 8 or more that show the concept, help each other: up to 64 of them are read first, and "
+            help="Targets, 8 or more, help each other: up to 64 of them are read first, and "
             "a mask found there that leads back to the example is a further one.",
         ),
     ] = False,
@@ -160,6 +160,7 @@ def segment(
     from insid3.batch.runner import Run
     from insid3.batch.work import slugs
     from insid3.labels import numbered
+    from insid3.together import LEAST
 
     loaded = model.load(spreads=True)
     concepts = make_concepts(loaded, reference, mask, concept, label, from_coco, image, category, negative, name)
@@ -179,7 +180,9 @@ def segment(
     )  # fmt: skip
     runfile.write(output / "run.toml", context)
     if run.pool and run.todo and not model.quiet:
-        typer.echo(f"looking at {len(run.pool)} targets first, which help the others", err=True)
+        few = len(run.pool) < LEAST
+        what = f"fewer than {LEAST} do not help each other" if few else "which help the others"
+        typer.echo(f"looking at {len(run.pool)} targets first, {what}", err=True)
     failed = work_through(run, model, " and ".join(entry.name for entry in labels[:3]), overwrite)
     export(output, chosen, quiet=model.quiet)
     raise typer.Exit(1 if failed else 0)
