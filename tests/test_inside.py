@@ -47,6 +47,16 @@ def test_a_concept_with_another_mask_is_what_it_would_have_been(model: INSID3, r
         colour_model(size=64).redraw(red, box_mask(*BOX))
 
 
+def test_of_a_field_every_cluster_tells_its_mean(red: Concept) -> None:
+    inside = look_inside(colour_model("plus", refine="none"), scene((0, 0, 32, 32)), red)
+    assert inside.result.seed is None
+    assert inside.kept.tolist() == [True, False]
+    assert 1 >= inside.scores[0] > 0.9
+    assert 0.1 > inside.scores[1] >= -1e-3
+    absent = look_inside(colour_model("plus", refine="none"), scene(), red)
+    assert (len(absent.scores), len(absent.kept)) == (0, 0)
+
+
 def test_the_stages_agree_with_the_mask(model: INSID3, red: Concept) -> None:
     inside = look_inside(model, scene((0, 0, 32, 32)), red)
     result = inside.result
