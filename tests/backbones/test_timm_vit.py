@@ -344,7 +344,9 @@ def test_bfloat16_is_near_and_float32_on_demand_is_exact(stand_in: SimpleNamespa
     (exact,), (near,) = dinov3(images), half(images)
     assert near.dtype == torch.float32
     assert torch.nn.functional.cosine_similarity(near, exact, dim=-1).min() > 0.99
-    assert not near.equal(exact)
+    cpu = Path("/proc/cpuinfo")
+    if cpu.exists() and "bf16" in cpu.read_text():  # OpenVINO computes in float32 on CPUs without
+        assert not near.equal(exact)
     assert half(images, float32=True)[0].equal(exact)
 
 
