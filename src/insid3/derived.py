@@ -128,7 +128,7 @@ class Derived:
                 window.copy_(debias(tokens, basis))
             return result
 
-        return target.once((config.basis, config.rank), compute)
+        return target.once(("debiased", config.basis, config.rank), compute)
 
     def labels(self, target: Encoded, config: Config) -> Int[Tensor, "n"]:
         """Clusters of every window, numbered on from one to the next."""
@@ -201,4 +201,4 @@ class Derived:
             starts, ends = (torch.cat([graph[side] + i * n for i, graph in enumerate(each)]) for side in (0, 1))
             return Graph(starts, ends, torch.cat([graph.weight for graph in each]))
 
-        return target.once("graph", compute)
+        return target.once(("graph",), compute)

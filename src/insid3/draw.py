@@ -32,24 +32,24 @@ def overlay(
         boxes: (x0, y0, x1, y1) in pixels of the picture, drawn as thin frames.
     """
     masks = [mask] if isinstance(mask, np.ndarray) else list(mask)
-    colours = [colour] * len(masks) if isinstance(mask, np.ndarray) else list(colour)
+    colours: list[Any] = [colour] * len(masks) if isinstance(mask, np.ndarray) else list(colour)
     image = Image.fromarray(picture)
     scale = min(1, longest / max(image.size))
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-    shown = np.asarray(image if scale == 1 else image.resize(size, Image.Resampling.BILINEAR), dtype=np.float32)
+    image = image if scale == 1 else image.resize(size, Image.Resampling.BILINEAR)
     insides = []
     for one in masks:
         marked = Image.fromarray(one.astype(np.uint8) * 255)
         insides.append(np.asarray(marked if scale == 1 else marked.resize(size, Image.Resampling.BILINEAR)) > 127)
     anywhere = np.any(insides, axis=0)
-    shown = np.where(anywhere[..., None], shown, shown * 0.75)
-    width = max(1, round(max(size) / 400))
+    result = _towards((0, 0, 0), 0.25, image)
+    result.paste(image, mask=Image.fromarray(anywhere))
     for inside, tint in zip(insides, colours, strict=True):
-        shown[inside] = shown[inside] * (1 - opacity) + np.array(tint, np.float32) * opacity
+        result.paste(_towards(tint, opacity, result), mask=Image.fromarray(inside))
+    width = max(1, round(max(size) / 400))
     for grown, rims in ((2 * width, [(255, 255, 255)] * len(insides)), (width, colours)):
         for inside, rim in zip(insides, rims, strict=True):
-            shown[_dilate(inside, grown) & ~anywhere] = np.array(rim, np.float32)
-    result = Image.fromarray(shown.round().astype(np.uint8))
+            result.paste(tuple(rim), mask=Image.fromarray(_dilate(inside, grown) & ~anywhere))
     for x0, y0, x1, y1 in boxes:
         corners = [round(x0 * scale), round(y0 * scale), round(x1 * scale) - 1, round(y1 * scale) - 1]
         corners[2:] = max(corners[2], corners[0]), max(corners[3], corners[1])
@@ -163,6 +163,10 @@ def _discs(draw: ImageDraw.ImageDraw, xy: Iterable[Any]) -> None:
     for i, (x, y) in enumerate(xy):
         draw.ellipse([x - 11, y - 11, x + 11, y + 11], fill=PALETTE[i % len(PALETTE)], outline="white", width=2)
         draw.text((x, y), str(i + 1), fill="black", anchor="mm", font=ImageFont.load_default(13))
+
+
+def _towards(colour: Colour, share: float, image: Image.Image) -> Image.Image:
+    return image.point([round(value + (to - value) * share) for to in colour for value in range(256)])
 
 
 def _dilate(mask: Bool[np.ndarray, "H W"], radius: int) -> Bool[np.ndarray, "H W"]:

@@ -67,12 +67,13 @@ class Encoded:
         seen, whole = picture_to_refine(picture, self.frame, config), picture if config.closer else None
         return replace(self, config=config, picture=seen, whole=whole)
 
-    def forget(self) -> None:
-        """What `once` has kept; it can be computed again."""
-        self._kept.clear()
+    def forget(self, *kinds: str) -> None:
+        """What `once` has kept under keys that begin so; it can be computed again."""
+        for key in [key for key in self._kept if key[0] in kinds]:
+            del self._kept[key]
 
-    def once(self, key: Any, compute: Callable[[], T]) -> T:
-        """What `compute` gave when it was first asked for by that key."""
+    def once(self, key: tuple[Any, ...], compute: Callable[[], T]) -> T:
+        """What `compute` gave when it was first asked for by that key: its kind, and what it depends on."""
         if key not in self._kept:
             self._kept[key] = compute()
         found: T = self._kept[key]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from insid3.errors import OutputError
+from insid3.errors import Insid3Error, OutputError
 
 CACHES = ("weights", "compiled", "basis")  #: folders of `cache_dir` that may be deleted at any time
 
@@ -43,10 +43,12 @@ def writing(write: Callable[[], object]) -> None:
     """Say what to do about a full disk or a folder that may not be written to.
 
     Raises:
-        OutputError: for any OSError.
+        OutputError: for any OSError that is not one of ours.
     """
     try:
         write()
+    except Insid3Error:
+        raise
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise OutputError(

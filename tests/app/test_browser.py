@@ -103,6 +103,12 @@ def upload(page: Page, label: str, *files: Path | str) -> None:
     area.locator("input[type=file]").set_input_files([str(file) for file in files])
 
 
+def pack(page: Page) -> None:
+    press(page, "Pack the download")
+    page.wait_for_function("document.querySelector('#status').innerText.includes('Packing')")
+    says(page, "Packed.")
+
+
 def overlays(page: Page) -> list[str]:
     return [str(image.get_attribute("src")) for image in page.locator("#results img").all()]
 
@@ -176,8 +182,7 @@ def test_paint_mark_download(page: Page, tmp_path: Path) -> None:
     says(page, "2 pictures to mark")
     press(page, "Mark them")
     says(page, "2 of 2 pictures looked at")
-    press(page, "Pack the download")
-    says(page, "Packed.")
+    pack(page)
     with page.expect_download() as download:
         page.locator("#download").click()
     download.value.save_as(tmp_path / "insid3.zip")
@@ -366,8 +371,7 @@ def test_two_concepts_in_colours(page: Page, tmp_path: Path) -> None:
     shot(page, "colour")
     page.get_by_label("yolo").check()
     for _ in range(3):  # new downloads leave the results where they are
-        press(page, "Pack the download")
-        says(page, "Packed.")
+        pack(page)
     for overlay in overlays(page):
         assert page.request.get(overlay).ok
     with page.expect_download() as download:

@@ -1,10 +1,13 @@
 """What a page can be asked, without a page."""
 
 import json
+import shutil
 import time
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -17,8 +20,10 @@ from insid3.app.cheetahs import POLYGON, cheetah_pictures
 from insid3.app.same import Same
 from insid3.app.session import MOST_TARGETS, Example, Session, Settings
 from insid3.app.sessions import Kept, Turns
+from insid3.errors import OutputError
 from insid3.images import read_mask
 from insid3.labels import MAGENTA, PALETTE
+from insid3.stages.cluster import cluster
 from stubs import ColourEncoder, box_mask, colour_model, scene
 
 BOX = (16, 16, 48, 48)
@@ -126,14 +131,16 @@ def test_new_settings_encode_nothing(session: Session, files: dict[str, Path]) -
     assert encoder.calls == calls
 
 
-def test_ranks_leave_nothing_behind(session: Session, files: dict[str, Path]) -> None:
+def test_ranks_leave_nothing_behind(session: Session, files: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     settings = started(session, files, "corner")
     list(session.mark(settings, "red", MAGENTA))
     seen = session.features.seen(session.targets[0].path)
-    before = len(seen.encoded._kept)
+    before, clustered = len(seen.encoded._kept), Mock(wraps=cluster)
+    monkeypatch.setattr("insid3.derived.cluster", clustered)
     for rank in (0, 1, 2, 3, 4):
         list(session.mark(Settings(settings.threshold, settings.tau, rank), "red", MAGENTA))
     assert len(seen.encoded._kept) <= before
+    assert not clustered.called  # raw tokens are clustered, whatever the rank
 
 
 def test_painting(session: Session, files: dict[str, Path], tmp_path: Path) -> None:
@@ -384,6 +391,13 @@ def test_the_download_is_what_the_command_line_would_give(
         pack(session, settings, "red", MAGENTA, ["png"], "")
 
 
+def test_a_page_closed_while_it_is_packed_is_no_surprise(session: Session, files: dict[str, Path]) -> None:
+    settings = started(session, files, "corner")
+    session.save = Mock(side_effect=lambda *_: shutil.rmtree(session.folder))  # type: ignore[method-assign]
+    with pytest.raises(OutputError, match="cannot write results"):
+        pack(session, settings, "red", MAGENTA, ["png", "coco"], "")
+
+
 def test_the_same_without_the_page() -> None:
     config = colour_model().config
     same = Same("dinov2-vits14", config, config.but(fit="pad", keep_seed=True, overlap=0.5), "my weights.pth")
@@ -424,15 +438,19 @@ def test_half_a_second_for_six_targets(tmp_path: Path) -> None:
     before = [one.area for one in session.mark(settings, "cheetah", MAGENTA)]
 
     calls = counting.calls
-    changes = (Settings(0.5, settings.tau, settings.rank), Settings(0.2, 0.6, settings.rank), Settings(0.2, 0.7, 10))
+    changes = (  # every time another value: nothing of it is kept
+        [replace(settings, threshold=threshold) for threshold in (0.5, 0.4, 0.3)],
+        [replace(settings, tau=tau) for tau in (0.6, 0.65, 0.75)],
+        [replace(settings, rank=rank) for rank in (10, 60, 120)],
+    )
     for changed in changes:
-        times, shown = [], []
-        for _ in range(3):
+        times = []
+        for new in changed:
             list(session.mark(settings, "cheetah", MAGENTA))
             start = time.perf_counter()
-            shown = list(session.mark(changed, "cheetah", MAGENTA))
+            shown = list(session.mark(new, "cheetah", MAGENTA))
             times.append(time.perf_counter() - start)
-        assert [one.area for one in shown] != before
-        assert not any(one.error for one in shown)
+            assert [one.area for one in shown] != before
+            assert not any(one.error for one in shown)
         assert min(times) <= 0.5, (changed, times)
     assert counting.calls == calls

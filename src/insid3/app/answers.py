@@ -257,15 +257,18 @@ class Answers:
         return stages.sentence, pictures, stages.bars
 
     @told
-    def on_pack(self, formats: list[str], name: str, colour: str, request: gr.Request, *settings: Any) -> Sequence[Any]:
+    def on_pack(
+        self, formats: list[str], name: str, colour: str, request: gr.Request, *settings: Any
+    ) -> Iterator[Sequence[Any]]:
         session, chosen, rgb = self._of(request), Settings(*settings), colour_of(colour)
+        yield gr.DownloadButton(visible=False), "Packing …"
         text = "Made by INSID3. The same without the page:\n\n" + "\n\n".join(
             self._equivalent(session, name, rgb, chosen)
         )
         archive, notes = pack(session, chosen, name, rgb, formats, text)
         label = f"Download {archive.name} ({archive.stat().st_size / 2**20:.1f} MB)"
         said = " ".join(["Packed.", *(f"{note}." for note in notes)])
-        return gr.DownloadButton(label=label, value=str(archive), visible=True), said
+        yield gr.DownloadButton(label=label, value=str(archive), visible=True), said
 
     # Points
 

@@ -4,7 +4,6 @@ import json
 import shutil
 import zipfile
 from collections.abc import Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +33,7 @@ def pack(
     Raises:
         ConceptError, ConfigError: no example, no targets, no such format.
         MissingExtraError: a package is missing.
-        OutputError: the disk is full.
+        OutputError: the disk is full, or the session is over.
     """
     if unknown := [each for each in formats if each not in FORMATS]:
         raise ConfigError(f"unknown format {unknown[0]!r}; known: {', '.join(FORMATS)}")
@@ -58,21 +57,24 @@ def pack(
                 link_picture(target.path, pictures / picture.file)
                 yield picture
 
-    FORMATS["png"].write(labels, marked(), out / "masks")
-    notes = []
-    for each in dict.fromkeys(formats):
-        if each != "png":
-            notes += [f"{each}: {note}" for note in convert(out / "masks", each, out / each, "png", pictures)]
-    for file in (out / "masks").iterdir():
-        if file.is_file() and file.suffix != ".png" and file.name != LABELS:
-            file.unlink()  # where the server has its files is nobody else's business
-    write_text(out / "results.json", json.dumps(told, indent=1))
-    write_text(out / "README.txt", equivalent)
-    session.save(name, colour, out)
-    archive = folder / "insid3.zip"
-    writing(partial(_zipped, out, archive))
-    shutil.rmtree(out)
-    shutil.rmtree(pictures, ignore_errors=True)
+    notes, archive = list[str](), folder / "insid3.zip"
+
+    def filled() -> None:
+        FORMATS["png"].write(labels, marked(), out / "masks")
+        for each in dict.fromkeys(formats):
+            if each != "png":
+                notes.extend(f"{each}: {note}" for note in convert(out / "masks", each, out / each, "png", pictures))
+        for file in (out / "masks").iterdir():
+            if file.is_file() and file.suffix != ".png" and file.name != LABELS:
+                file.unlink()  # where the server has its files is nobody else's business
+        write_text(out / "results.json", json.dumps(told, indent=1))
+        write_text(out / "README.txt", equivalent)
+        session.save(name, colour, out)
+        _zipped(out, archive)
+        shutil.rmtree(out)
+        shutil.rmtree(pictures, ignore_errors=True)
+
+    writing(filled)  # who closes the page meanwhile takes the folder away
     return archive, notes
 
 

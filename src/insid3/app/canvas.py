@@ -2,12 +2,15 @@
 
 import threading
 from collections import OrderedDict
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import gradio as gr
 from gradio.components.base import server
+
+from insid3.storage import writing
 
 _MOST_LAYERS = 8
 _MOST_BYTES = 64 * 2**20  # of strokes that are on their way
@@ -45,7 +48,7 @@ class Strokes:
             mine = [(key, self._waiting.pop(key)) for key in list(self._waiting) if key[0] == sent["id"]]
         for _, content in mine:
             files.append(folder / f"{uuid4().hex}.png")
-            files[-1].write_bytes(content)
+            writing(partial(files[-1].write_bytes, content))
         return files
 
 

@@ -105,13 +105,13 @@ class Features:
         return found
 
     def at_rank(self, rank: int) -> bool:
-        """Whether another rank was asked for before. What followed from that is dropped: it grows with every rank."""
+        """Whether another rank was asked for before. What follows from a rank is large, so it goes; clusters stay."""
         changed, self._rank = self._rank not in (None, rank), rank
         if changed:
             with self._lock:
                 for value in self._kept.of(self._owner):
                     if isinstance(value, Seen):
-                        value.encoded.forget()
+                        value.encoded.forget("debiased", "nearest", "closer")
         return changed
 
     def close(self) -> None:
