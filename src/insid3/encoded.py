@@ -68,8 +68,8 @@ class Encoded:
         return replace(self, config=config, picture=seen, whole=whole)
 
     def forget(self, *kinds: str) -> None:
-        """What `once` has kept under keys that begin so; it can be computed again."""
-        for key in [key for key in self._kept if key[0] in kinds]:
+        """What `once` has kept under keys that begin so, all of it if none is named; it can be computed again."""
+        for key in [key for key in self._kept if not kinds or key[0] in kinds]:
             del self._kept[key]
 
     def once(self, key: tuple[Any, ...], compute: Callable[[], T]) -> T:
