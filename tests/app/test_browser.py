@@ -45,7 +45,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace
         shutil.copy(path, folder)
     url = f"http://127.0.0.1:{(port := free_port())}/"
     command = [sys.executable, "-m", "insid3", "app", "--port", str(port), "--folder", str(folder)]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    # Not started above the environment that it is installed in, whose files gradio would show.
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=folder) as process:
         assert process.stderr is not None
         line = process.stderr.readline()
         assert f"ready at {url}" in line, line

@@ -93,12 +93,12 @@ class Answers:
     @told
     def on_cheetahs(self, tau: float, request: gr.Request) -> Sequence[Any]:
         session, (first, *others) = self._of(request), self.cheetahs
-        session.open(first)
+        opened = session.open(first)
         session.take_mask_of(from_labelme(POLYGON, picture=first)[1])
-        files = [str(path) for path in others]
         session.choose(others)
+        files = [str(target.path) for target in session.targets]  # gradio shows no file from elsewhere
         *views, said = self._views(session, MAGENTA, tau)
-        return *views, f"{said} {len(others)} pictures to mark.", str(first), files, "cheetah"
+        return *views, f"{said} {len(files)} pictures to mark.", str(opened.path), files, "cheetah"
 
     @told
     def on_reference(self, file: str, name: str, colour: str, tau: float, request: gr.Request) -> Sequence[Any]:
