@@ -20,6 +20,7 @@ from insid3.app.cheetahs import POLYGON, cheetah_pictures
 from insid3.app.same import Same
 from insid3.app.session import MOST_TARGETS, Example, Session, Settings
 from insid3.app.sessions import Kept, Turns
+from insid3.config import Defaults
 from insid3.errors import OutputError
 from insid3.images import read_mask
 from insid3.labels import MAGENTA, PALETTE
@@ -332,7 +333,11 @@ def test_stages_of_a_target(session: Session, files: dict[str, Path]) -> None:
 def test_matching_points(session: Session, files: dict[str, Path]) -> None:
     started(session, files, "corner")
     assert session.names() == ["ref.png", "corner"]
+    encoder = session.model.encoder
+    assert isinstance(encoder, ColourEncoder)
+    calls = encoder.calls
     found = session.match("ref.png", "corner", [[20, 20], [60, 60]])
+    assert encoder.calls == calls + 1  # the target: the example is known
     expected = session.model.match(files["corner"], session.model.concept(files["ref"]), [[20, 20], [60, 60]])
     assert np.allclose(found.debiased.xy, expected.xy)
     raw = session.model.match(files["corner"], session.model.concept(files["ref"]), [[20, 20]], debias=False)
@@ -415,6 +420,10 @@ def test_the_same_without_the_page() -> None:
         "concept = Concept.load('cat.insid3')",
         'mask = model.segment("photo.jpg", concept).mask',
     ]
+    better = Defaults(518, 30, 0.7, plus={"rank": 45}).configs("plus")[0]
+    plus = Same("dinov2-vits14", better, better, preset="plus")
+    assert plus.command(["cat"], replace(Settings.of(better), tau=0.6)).endswith("-o out/ --preset plus --tau 0.6")
+    assert "from_pretrained('dinov2-vits14', preset='plus')" in plus.python(["cat"], Settings.of(better))
     assert 'masks = model.label("photo.jpg", concepts).masks' in same.python(["cat", "dog"], settings)
     compile(same.python(["cat", "dog"], settings), "page", "exec")
 

@@ -93,9 +93,12 @@ def test_dev_episodes_against_the_scoring_script(shared: Path, tmp_path: Path, m
         script = runpy.run_path(str(dev / "score.py"))
     masks = {path.stem: np.asarray(Image.open(path)) > 0 for path in (output / "masks").iterdir()}
     expected = script["table"](masks)
+    assert expected == pytest.approx({"coco": 16.4, "davis": 64.3, "ccp": 28.6, "dsb": 29.3}, abs=0.3)
     found = json.loads((output / "results.json").read_text())
     assert {name: each["miou"] for name, each in found["sets"].items()} == pytest.approx(expected, abs=0.05)
     assert found["miou"] == pytest.approx(np.mean([*expected.values()]), abs=0.05)
     published = script["load"](dev / "reference_518.npz")
+    assert masks.keys() == published.keys()
+    assert len(masks) == 75
     same = [np.array_equal(mask, published[name]) for name, mask in masks.items()]
     assert np.mean(same) >= 0.9  # every one, where this was written; engines round differently

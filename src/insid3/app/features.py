@@ -66,9 +66,9 @@ class Features:
 
     def seen_to_match(self, path: Path) -> Seen:
         """A target, to find points in; errors as `seen`."""
-        config, encoder = self.model.match_config, self.model.encoder
-        if config.size == self.model.config.size and config.tile is None:
+        if self._as_segmented():
             return self.seen(path)
+        config, encoder = self.model.match_config, self.model.encoder
         return self._encoded(path, "match", lambda one: encode_all(encoder, [one], config, to_segment=False)[0])
 
     def reference(self, path: Path) -> Reference:
@@ -76,7 +76,8 @@ class Features:
 
         def make() -> tuple[Reference, int]:
             picture = read_image(path, self.model.config.max_pixels)
-            reference = Reference(self.model.concept(picture), thumbnail(picture, SHOWN))
+            concept = self.whole(path) if self._as_segmented() else self.model.concept(picture)
+            reference = Reference(concept, thumbnail(picture, SHOWN))
             return reference, 2 * reference.concept.tokens[0].nbytes + reference.preview.nbytes
 
         found: Reference = self._kept.get(self._owner, ("reference", *self._stamp(path)), make)
@@ -113,6 +114,10 @@ class Features:
                     if isinstance(value, Seen):
                         value.encoded.forget("debiased", "nearest", "closer")
         return changed
+
+    def _as_segmented(self) -> bool:
+        """Whether points are found in the tokens that pictures are segmented by."""
+        return self.model.match_config.size == self.model.config.size and self.model.match_config.tile is None
 
     def close(self) -> None:
         """Forget all pictures."""

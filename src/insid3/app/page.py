@@ -9,6 +9,15 @@ from insid3.app.answers import HEX, Answers
 from insid3.app.archive import available_formats
 from insid3.app.canvas import make_canvas
 
+# gradio drops a click on a picture whose successor is still loading: it is held until that is there.
+HEAD = """<script>
+document.addEventListener("click", event => {
+  const picture = event.target;
+  if (picture.tagName !== "IMG" || picture.complete) return;
+  event.stopPropagation();
+  picture.addEventListener("load", () => picture.dispatchEvent(new MouseEvent("click", event)), {once: true});
+}, true);
+</script>"""
 CSS = """
 .gradio-container {width: 100%; max-width: 1500px !important; margin: auto;}
 .note {opacity: .75; font-size: .9em;}

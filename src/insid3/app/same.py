@@ -14,8 +14,8 @@ class Same:
     """How the server's model came about, so that others can have it too.
 
     Attributes:
-        backbone, weights: as given to `INSID3.from_pretrained`.
-        defaults: the backbone's own settings; what differs from them is said.
+        backbone, weights, preset: as given to `INSID3.from_pretrained`.
+        defaults: the backbone's own settings with that preset; what differs from them is said.
         config: the model's settings.
     """
 
@@ -23,6 +23,7 @@ class Same:
     defaults: Config
     config: Config
     weights: str | None = None
+    preset: str | None = None
 
     def differing(self, settings: Settings) -> dict[str, Any]:
         """Settings that are not the backbone's own."""
@@ -45,6 +46,7 @@ class Same:
     def python(self, slugs: Sequence[str], settings: Settings) -> str:
         """Three lines, after the import."""
         given = [repr(self.backbone)] + ([f"weights={self.weights!r}"] if self.weights else [])
+        given += [f"preset={self.preset!r}"] if self.preset else []
         given += [f"{key}={value!r}" for key, value in self.differing(settings).items()]
         files = [f"{slug}.insid3" for slug in slugs]
         if len(files) == 1:
@@ -59,4 +61,5 @@ class Same:
 
     def _model(self) -> list[str]:
         words = [] if self.backbone == "dinov2-vits14" else ["--backbone", self.backbone]
-        return words + (["--weights", self.weights] if self.weights else [])
+        words += ["--weights", self.weights] if self.weights else []
+        return words + (["--preset", self.preset] if self.preset else [])

@@ -135,7 +135,7 @@ class Server:
 
         from insid3.app.answers import Answers
         from insid3.app.api import AT_ONCE, add_api
-        from insid3.app.page import CSS, Page
+        from insid3.app.page import CSS, HEAD, Page
 
         self.kept, self.lock = Kept(KEPT_BYTES), Turns()
         self.sessions: Sessions[Session] = Sessions(
@@ -166,6 +166,7 @@ class Server:
                 state_session_capacity=4 * limits.sessions,
                 theme=gr.themes.Default(primary_hue="pink", font=fonts, font_mono=mono),
                 css=CSS,
+                head=HEAD,
                 app_kwargs={"middleware": [Middleware(Guard, upload=limits.upload, folder=self.root)]},
             )
         except OSError as error:

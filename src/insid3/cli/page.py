@@ -51,8 +51,8 @@ def page(
     loaded = model.load()
     encoder, config, backbone = loaded.encoder, loaded.config, str(model.given("backbone"))
     defaults = find(backbone).defaults or uncalibrated(encoder)
-    weights = model.given("weights")
-    same = Same(backbone, defaults.configs()[0], config, str(weights) if weights else None)
+    weights, preset = (str(value) if value else None for value in map(model.given, ("weights", "preset")))
+    same = Same(backbone, defaults.configs(preset)[0], config, weights, preset)
     note = f"Backbone: **{encoder.name}** at {config.size} px."
     if backbone == "dinov2-vits14":
         note += " It is embedded so that everything runs offline; it is not the paper's, which is `dinov3-vitl16`."
