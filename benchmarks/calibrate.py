@@ -37,6 +37,7 @@ def grid(model: INSID3) -> dict[str, list[Any]]:
         "background": [0.0, 0.4, 0.8, 1.2],
         "votes": [0.0, 0.15, 0.3, 0.5],
         "regions": [0.0, 0.25, 0.5, 0.75],
+        "discriminant": [0.0, 0.4, 0.6, 0.8],
         "smoothing": [0.0, 2.0, 4.0, 8.0, 16.0],
         "threshold": [0.45, 0.5, 0.55],
     }

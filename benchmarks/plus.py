@@ -27,7 +27,8 @@ from insid3.eval.metrics import bootstrap_miou, bootstrap_weights, class_iou, in
 from insid3.stages.cluster import cluster
 
 PUBLISHED = {"rule": "clusters", "threshold": 0.2, "upsample": "mask", "refine": "none"}
-SHOTS = 3
+OFF = dict.fromkeys(("background", "votes", "regions", "discriminant", "smoothing"), 0.0) | {"refine": "none"}
+SHOTS, DRAWS = 3, 8  #: shots of a target, and how often at most they are drawn
 
 
 def variants(rank: int, own: int) -> dict[str, dict[str, Any]]:
@@ -36,15 +37,17 @@ def variants(rank: int, own: int) -> dict[str, dict[str, Any]]:
         "published": {**PUBLISHED, "rank": rank},
         "published, guided on score": {**PUBLISHED, "rank": rank, "refine": "guided", "upsample": "score"},
         f"published, rank {own}": PUBLISHED,
-        "similarity alone": dict.fromkeys(("background", "votes", "regions", "smoothing"), 0.0) | {"refine": "none"},
-        "+ background": dict.fromkeys(("votes", "regions", "smoothing"), 0.0) | {"refine": "none"},
-        "+ votes": dict.fromkeys(("regions", "smoothing"), 0.0) | {"refine": "none"},
-        "+ regions": {"smoothing": 0.0, "refine": "none"},
+        "similarity alone": OFF,
+        "+ background": {k: v for k, v in OFF.items() if k != "background"},
+        "+ votes": {k: v for k, v in OFF.items() if k not in ("background", "votes")},
+        "+ regions": {"discriminant": 0.0, "smoothing": 0.0, "refine": "none"},
+        "+ discriminant": {"smoothing": 0.0, "refine": "none"},
         "+ smoothing": {"refine": "none"},
         "**plus** (+ guided edges)": {},
         "plus without background": {"background": 0.0},
         "plus without votes": {"votes": 0.0},
         "plus without regions": {"regions": 0.0},
+        "plus without discriminant": {"discriminant": 0.0},
         "plus without smoothing": {"smoothing": 0.0},
         f"plus, rank {rank}": {"rank": rank},
         "plus, closer": {"closer": True},

@@ -31,6 +31,8 @@ def test_defaults_are_the_published_ones() -> None:
         ({"kmeans": 2.5}, "kmeans must be a whole number of 1 or more, got 2.5"),
         ({"rule": "gates"}, "rule must be one of clusters, field, got 'gates'"),
         ({"smoothing": -1}, "smoothing must be 0 or more, got -1"),
+        ({"discriminant": 1.1}, r"discriminant is a share in \[0, 1\], got 1.1"),
+        ({"discriminant": -0.1}, "discriminant must be 0 or more, got -0.1"),
         ({"regions": float("inf")}, "regions must be a number, got inf"),
         ({"closer": 1}, "closer must be True or False, got 1"),
         ({"keep_seed": 1}, "keep_seed must be True or False, got 1"),

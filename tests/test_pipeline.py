@@ -434,7 +434,7 @@ def test_plus_names_a_threshold_that_nothing_reaches(red: Concept) -> None:
     assert re.fullmatch(r"no patch's field is above the threshold 1.5 \(the best: [01]\.\d\d\)", found.reason or "")
 
 
-@pytest.mark.parametrize("switch", ["background", "votes", "regions", "smoothing"])
+@pytest.mark.parametrize("switch", ["background", "votes", "regions", "discriminant", "smoothing"])
 def test_every_part_of_plus_can_be_switched_off_and_matters(
     model280: INSID3, cheetah: Concept, pictures: dict[str, Path], switch: str
 ) -> None:

@@ -40,10 +40,11 @@ class Config:
         threshold: alpha, clusters whose score is above this belong to the mask (paper 3.4); with rule="field" pixels
             whose field is, in [0, 1].
         rule: what decides: gates, seed and clusters ("clusters", published), or one soft "field" (`stages/field.py`),
-            to which the next four belong.
+            to which the next five belong.
         background: weight of the similarity to what the concept is most easily mistaken for; 0 leaves it out.
         votes: weight of the backward matching; likewise.
         regions: weight of the clusters' evidence; likewise.
+        discriminant: share of the field that is the reference's own linear discriminant, in [0, 1]; likewise.
         smoothing: lambda, how much alike patches that look alike become (`stages/smooth.py`); likewise.
         closer: look again, closer, at what is small; it costs a second encoding (`stages/closer.py`).
         basis: picture that shows the positional subspace: "black" (published code) or "noise" (paper).
@@ -74,6 +75,7 @@ class Config:
     background: float = 0.8
     votes: float = 0.3
     regions: float = 0.5
+    discriminant: float = 0.6
     smoothing: float = 4.0
     closer: bool = False
     basis: Basis = "black"
@@ -99,7 +101,7 @@ class Config:
                 raise ConfigError(f"{name} must be a whole number of {int(name != 'rank')} or more, got {value!r}")
         if self.crf_size is not None and self.crf_size < 64:
             raise ConfigError(f"crf_size must be 64 or more, got {self.crf_size}")
-        weights = ("background", "votes", "regions", "smoothing")
+        weights = ("background", "votes", "regions", "discriminant", "smoothing")
         for name in ("tau", "threshold", "overlap", "min_score", *weights):
             value = getattr(self, name)
             if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
@@ -112,6 +114,8 @@ class Config:
             raise ConfigError(f"overlap is a share of the tile's side in [0, 0.9], got {self.overlap}")
         if not 0 <= self.min_score <= 1:
             raise ConfigError(f"min_score is a score in [0, 1], got {self.min_score}")
+        if self.discriminant > 1:
+            raise ConfigError(f"discriminant is a share in [0, 1], got {self.discriminant}")
         for name, kind in _CHOICES.items():
             if getattr(self, name) not in get_args(kind):
                 raise ConfigError(f"{name} must be one of {', '.join(get_args(kind))}, got {getattr(self, name)!r}")

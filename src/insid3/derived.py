@@ -18,7 +18,7 @@ from insid3.positional import positional_subspace
 from insid3.stages.aggregate import cluster_scores
 from insid3.stages.cluster import cluster, cluster_means
 from insid3.stages.debias import debias
-from insid3.stages.field import agreement, background_prototype, regions, soft_votes, spread
+from insid3.stages.field import agreement, background_prototype, discriminant, regions, soft_votes, spread
 from insid3.stages.kmeans import kmeans
 from insid3.stages.localize import backward_votes, candidates, nearest, prototype
 from insid3.stages.score import score
@@ -49,6 +49,11 @@ class Reference:
         """Prototypes of the concept and of the background most like it, of weighed shots (`rule="field"`)."""
         concept = prototype(self.tokens, self.masks, self.weights)
         return concept, background_prototype(self.tokens, self.masks, self.weights, concept)
+
+    @cached_property
+    def discriminant(self) -> Float[Tensor, "c"]:
+        """The direction that tells the concept from all else in the shots (`rule="field"`)."""
+        return discriminant(self.tokens, self.masks, self.weights)
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,6 +195,8 @@ class Derived:
         values = similarity - config.background * (found.debiased @ background) + config.votes * votes
         clusters = regions(values, (similarity > 0) & (votes >= 0.5), labels)
         values = spread(values + config.regions * clusters[labels])
+        if share := config.discriminant:
+            values = spread((1 - share) * values + share * spread(found.debiased @ found.reference.discriminant))
         return smooth(values, self.graph(found.target), config.smoothing) if config.smoothing else values
 
     def graph(self, target: Encoded) -> Graph:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from insid3.stages.field import agreement, background_prototype, regions, soft_votes, spread
+from insid3.stages.field import agreement, background_prototype, discriminant, regions, soft_votes, spread
 from insid3.stages.localize import nearest, prototype
 
 E = torch.eye(4)  # tokens by hand: unit vectors along the axes
@@ -41,6 +41,39 @@ def test_the_background_prototype_is_orthogonal_to_the_concept() -> None:
     found = background_prototype([tokens], [mask], torch.ones(1), concept)
     assert abs(float(found @ concept)) < 1e-6
     assert abs(float(found.norm()) - 1) < 1e-6
+
+
+def test_the_discriminant_does_not_trust_what_varies_anyway() -> None:
+    """Concept and background differ by 1 in e0 and in e1; only along e0 both are spread wide. Variances 1.25 and 0.25
+    (covariance 0.25), differences 0.25: solved by hand, without and with shrinkage.
+    """
+    tokens = torch.tensor([[0.5, 0.5, 0], [0.5, 0.5, 0], [-0.5, -0.5, 0], [-0.5, -0.5, 0]])
+    tokens += torch.tensor([[1, 0, 0], [-1, 0, 0], [1, 0, 0], [-1, 0, 0]])
+    found = discriminant([tokens], [bools("1100")], torch.ones(1), shrinkage=1e-6)
+    torch.testing.assert_close(found, torch.tensor([0.0, 1, 0]), atol=1e-4, rtol=0)
+    shrunk = torch.tensor([[1.75, 0.25, 0], [0.25, 0.75, 0], [0, 0, 0.5]]).inverse() @ torch.tensor([0.25, 0.25, 0])
+    found = discriminant([tokens], [bools("1100")], torch.ones(1), shrinkage=1.0)
+    torch.testing.assert_close(found, shrunk / shrunk.norm())
+
+
+def test_shots_of_a_discriminant_count_by_their_weight_not_by_their_size() -> None:
+    """A shot said twice with half its weight is the same, and so is one whose patches are there ten times."""
+    generator = torch.Generator().manual_seed(0)
+    one, two = torch.randn(30, 8, generator=generator), torch.randn(50, 8, generator=generator)
+    masks = [torch.arange(30) < 10, torch.arange(50) < 5]
+    once = discriminant([one, two], masks, torch.tensor([0.4, 0.6]))
+    twice = discriminant([one, one, two], [masks[0], *masks], torch.tensor([0.2, 0.2, 0.6]))
+    large = discriminant([one.repeat(10, 1), two], [masks[0].repeat(10), masks[1]], torch.tensor([0.4, 0.6]))
+    torch.testing.assert_close(twice, once)
+    torch.testing.assert_close(large, once)
+    assert abs(float(once.norm()) - 1) < 1e-6
+
+
+def test_nothing_to_tell_apart_gives_no_discriminant() -> None:
+    """A reference that is all concept, and one whose patches are all the same."""
+    tokens = torch.randn(30, 8, generator=torch.Generator().manual_seed(0))
+    assert not discriminant([tokens], [torch.ones(30).bool()], torch.ones(1)).any()
+    assert discriminant([E[[0, 0, 0]]], [bools("100")], torch.ones(1)).tolist() == [0, 0, 0, 0]
 
 
 def test_two_shots_weigh_the_same_and_an_outlier_among_four_hardly_counts() -> None:

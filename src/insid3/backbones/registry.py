@@ -30,8 +30,9 @@ class Backbone:
 
 
 _PUBLISHED = "published"
-# Of the preset plus with DINOv3: the literature's weights, not calibrated here; no least score, whose scale is unknown.
-_LITERATURE = {"background": 0.55, "votes": 0.2, "regions": 0.25}
+# Of the preset plus with DINOv3: the literature's weights, not calibrated here, and no part that it does not know; no
+# least score, whose scale is unknown.
+_LITERATURE = {"background": 0.55, "votes": 0.2, "regions": 0.25, "discriminant": 0.0}
 _GUESS = "as published for ViT-L, but the rank is a guess"
 
 
