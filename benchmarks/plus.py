@@ -1,4 +1,4 @@
-"""What the preset "plus" is worth on real episodes: its parts, several shots, its time, and what was not built.
+"""What the preset "plus" is worth on real episodes: its parts, several shots, folders, time, and what was not built.
 
     python benchmarks/plus.py EPISODES [--pictures DIR]
 
@@ -10,9 +10,11 @@ drawn there: target, truth, published, plus.
 import argparse
 import time
 from collections import defaultdict
+from itertools import combinations
 from pathlib import Path
-from statistics import median
+from statistics import mean
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -22,9 +24,10 @@ from PIL import Image
 from insid3 import INSID3
 from insid3.config import PLUS
 from insid3.draw import overlay
-from insid3.eval.episodes import Episode
+from insid3.eval.episodes import Episode, View
 from insid3.eval.metrics import bootstrap_miou, bootstrap_weights, class_iou, interval
 from insid3.stages.cluster import cluster
+from insid3.together import Together
 
 PUBLISHED = {"rule": "clusters", "threshold": 0.2, "upsample": "mask", "refine": "none"}
 OFF = dict.fromkeys(("background", "votes", "regions", "discriminant", "smoothing"), 0.0) | {"refine": "none"}
@@ -109,25 +112,24 @@ def settings(changes: dict[str, Any]) -> tuple[tuple[str, Any], ...]:
     return tuple(sorted(changes.items()))
 
 
+def large(bench: Bench) -> dict[tuple[str, str], list[View]]:
+    """The pictures of the classes that have enough for several shots and a target."""
+    classes: dict[tuple[str, str], dict[str, View]] = defaultdict(dict)
+    for key, episode in zip(bench.keys, bench.episodes, strict=True):
+        classes[key] |= {view.picture: view for view in (episode.target, *episode.references)}
+    return {key: list(views.values()) for key, views in classes.items() if len(views) > SHOTS}
+
+
 def shots(bench: Bench, rank: int) -> None:
     """Every picture of a class of four or more, by three others at once and by each of them alone."""
-    classes: dict[tuple[str, str], dict[str, Any]] = defaultdict(dict)
-    for (name, cls), episode in zip(bench.keys, bench.episodes, strict=True):
-        for view in (episode.target, *episode.references):
-            classes[name, cls][view.picture] = view
     random = np.random.default_rng(0)
     several, alone = list[tuple[str, Episode]](), list[tuple[str, Episode]]()
-    for (name, cls), views in classes.items():
-        if len(views) <= SHOTS:
-            continue
+    for (name, cls), views in large(bench).items():
         for target in views:
-            others = sorted(set(views) - {target})
-            for _ in range(2 if len(others) > SHOTS else 1):
-                chosen = [views[stem] for stem in random.permutation(others)[:SHOTS]]
-                several.append((name, Episode(f"{len(several)}", cls, views[target], tuple(chosen))))
-                alone += [
-                    (name, Episode(f"{len(several)}-{i}", cls, views[target], (v,))) for i, v in enumerate(chosen)
-                ]
+            threes = list(combinations([view for view in views if view != target], SHOTS))
+            for i in random.permutation(len(threes))[:DRAWS]:
+                several.append((name, Episode(f"{len(several)}", cls, target, threes[i])))
+                alone += [(name, Episode(f"{len(several)}-{j}", cls, target, (v,))) for j, v in enumerate(threes[i])]
     everything = [(name, episode) for (name, _), episode in zip(bench.keys, bench.episodes, strict=True)]
     for title, changes in (("published", {**PUBLISHED, "rank": rank, "closer": False}), ("plus", {"closer": False})):
         for count, episodes in ((1, alone), (SHOTS, several)):
@@ -140,8 +142,42 @@ def shots(bench: Bench, rank: int) -> None:
     bench.use(everything)
 
 
+def together(bench: Bench) -> None:
+    """Classes of four or more pictures as folders: each picture is the example of all others, however few they are."""
+    model, counts = bench.model.but(closer=False), defaultdict[str, dict[Any, np.ndarray]](dict)
+    classes = large(bench)
+    for key, views in classes.items():
+        for example in views:
+            targets, concept = [view for view in views if view != example], bench.concept((example,))
+            with patch("insid3.together.LEAST", 1):
+                found = Together.of(model, [concept], ((view, bench.encoded(view)) for view in targets))
+            for target in targets:
+                encoded, truth = bench.encoded(target), bench.reader.mask(target)
+                for way, shown in {
+                    "plus": concept,
+                    "plus, together": found.concepts_for(model, encoded, target)[0],
+                    "plus, all other pictures with their true masks": bench.concept(
+                        tuple(view for view in views if view != target)
+                    ),
+                }.items():
+                    mask = model.segment(encoded, shown).mask
+                    pixels = np.array([(mask & truth).sum(), (mask | truth).sum()])
+                    counts[way][key] = counts[way].get(key, 0) + pixels
+        for view in views:
+            bench.encoded(view).forget()
+    names = " | ".join(" ".join(key) for key in classes)
+    print(f"| | {names} | mean of classes | to plus |\n{'|---' * (len(classes) + 3)}|")
+    values = {way: np.array([100 * both / either for both, either in its.values()]) for way, its in counts.items()}
+    weights = bootstrap_weights(len(classes))
+    for way, its in values.items():
+        gain = its - values["plus"]
+        low, high = interval(weights @ gain / len(classes))
+        against = "" if way == "plus" else f"{gain.mean():+.1f} [{low:+.1f}, {high:+.1f}]"
+        print(f"| {way} | {' | '.join(f'{each:.0f}' for each in its)} | {its.mean():.1f} | {against} |")
+
+
 def seconds(bench: Bench, rank: int) -> None:
-    """Medians over the episodes' targets, of everything but reading: encoding, and all that follows."""
+    """Means over the episodes' targets, of everything but reading: encoding, and all that follows."""
     model, ways = bench.model, {
         "published": bench.model.but(**{**PUBLISHED, "rank": rank, "closer": False}),
         "plus, without guided edges": bench.model.but(refine="none", closer=False),
@@ -163,11 +199,11 @@ def seconds(bench: Bench, rank: int) -> None:
             its.segment(target, concept)
             spent[way].append(time.perf_counter() - start)
             target.forget()
-    encode = median(encoding)
-    base = encode + median(spent["published"])
+    encode = mean(encoding)
+    base = encode + mean(spent["published"])
     print(f"encoding {1000 * encode:.0f} ms\n\n| | ms after encoding | per target, to published |\n|---|---|---|")
     for way, times in spent.items():
-        print(f"| {way} | {1000 * median(times):.0f} | {(encode + median(times)) / base:.2f} |")
+        print(f"| {way} | {1000 * mean(times):.0f} | {(encode + mean(times)) / base:.2f} |")
 
 
 def parts(bench: Bench) -> None:
@@ -216,7 +252,7 @@ def main() -> None:
     parser.add_argument("episodes", type=Path)
     parser.add_argument("--backbone", default="dinov2-vits14")
     parser.add_argument("--pictures", type=Path)
-    parser.add_argument("--only", choices=["ablation", "shots", "seconds", "parts"])
+    parser.add_argument("--only", choices=["ablation", "shots", "together", "seconds", "parts"])
     arguments = parser.parse_args()
     model = INSID3.from_pretrained(arguments.backbone, preset="plus", closer=True, min_score=0.0)
     rank, bench = model.match_config.rank, Bench(arguments.episodes, model)
@@ -224,6 +260,7 @@ def main() -> None:
     steps = {
         "ablation": lambda: ablation(bench, rank),
         "shots": lambda: shots(bench, rank),
+        "together": lambda: together(bench),
         "seconds": lambda: seconds(bench, rank),
         "parts": lambda: parts(bench),
     }

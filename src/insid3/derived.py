@@ -29,11 +29,16 @@ from insid3.types import Encoder, Nearest
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """A concept for one basis and rank: debiased tokens, and their prototype when it is needed."""
+    """A concept for one basis and rank: debiased tokens, and their prototype when it is needed.
+
+    Attributes:
+        found: how many of the last shots were found, not drawn.
+    """
 
     tokens: Sequence[Float[Tensor, "_ c"]]
     masks: Sequence[Bool[Tensor, "_"]]
     negatives: Float[Tensor, "m c"]
+    found: int = 0
 
     @cached_property
     def prototype(self) -> Float[Tensor, "c"]:
@@ -42,7 +47,7 @@ class Reference:
     @cached_property
     def weights(self) -> Float[Tensor, "s"]:
         """Of the shots, by how well they agree with each other (`rule="field"`)."""
-        return agreement(self.tokens, self.masks)
+        return agreement(self.tokens, self.masks, self.found)
 
     @cached_property
     def contrast(self) -> tuple[Float[Tensor, "c"], Float[Tensor, "c"]]:
@@ -155,6 +160,7 @@ class Derived:
                 [self._once(debias(tokens.to(device), basis), key) for tokens in concept.tokens],
                 [mask.to(device) for mask in concept.patch_masks],
                 debias(concept.negatives.to(device), basis),
+                concept.shots - concept.given.shots if concept.given else 0,
             )
         return kept[key]
 

@@ -84,6 +84,13 @@ def test_two_shots_weigh_the_same_and_an_outlier_among_four_hardly_counts() -> N
     assert weights[0] == weights[1] == weights[2]
 
 
+def test_what_was_found_weighs_less_than_what_was_drawn() -> None:
+    """One shot of each kind; then two of each, of which the last agrees with nobody."""
+    torch.testing.assert_close(agreement([E[[0]], E[[1]]], [bools("1")] * 2, found=1), torch.tensor([0.85, 0.15]))
+    weights = agreement([E[[0]], E[[0]], E[[0]], E[[1]]], [bools("1")] * 4, found=2, drawn=0.6)
+    torch.testing.assert_close(weights, torch.tensor([0.3, 0.3, 0.4, 0]), atol=1e-3, rtol=0)
+
+
 def test_the_more_similar_shot_has_more_to_say() -> None:
     """The target e0: shot one, that has it, says yes; shot two, where e1 is the best of bad ones, says no."""
     target, shots, masks = E[:1], [E[[0, 2]], E[[1, 3]]], [bools("10"), bools("00")]

@@ -72,18 +72,27 @@ def discriminant(
     return F.normalize(found, dim=-1).to(mean.device)
 
 
-def agreement(reference: Iterable[Float[Tensor, "_ c"]], masks: Iterable[Bool[Tensor, "_"]]) -> Float[Tensor, "s"]:
+def agreement(
+    reference: Iterable[Float[Tensor, "_ c"]], masks: Iterable[Bool[Tensor, "_"]], found: int = 0, drawn: float = 0.85
+) -> Float[Tensor, "s"]:
     """Weights of the shots, of sum 1: the fourth power of a shot's similarity to what the others show.
 
     Fewer than three shots weigh the same: of two that disagree, nobody knows which one is wrong.
+
+    Args:
+        found: how many of the last shots were found, not drawn.
+        drawn: share of the others, where there are such.
     """
     means = F.normalize(
         torch.stack([tokens[mask].mean(0) for tokens, mask in zip(reference, masks, strict=True)]), dim=-1
     )
-    if len(means) < 3:
-        return means.new_full((len(means),), 1 / len(means))
-    others = F.normalize(means.sum(0) - means, dim=-1)
-    weights = (means * others).sum(1).clamp(min=1e-3) ** 4
+    weights = means.new_ones(len(means))
+    if len(means) >= 3:
+        others = F.normalize(means.sum(0) - means, dim=-1)
+        weights = (means * others).sum(1).clamp(min=1e-3) ** 4
+    if found:
+        weights[:-found] *= drawn / weights[:-found].sum()
+        weights[-found:] *= (1 - drawn) / weights[-found:].sum()
     return weights / weights.sum()
 
 
