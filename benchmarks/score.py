@@ -59,7 +59,7 @@ class Row(NamedTuple):
 
 def measure(dev: Path, preset: Any) -> list[Row]:
     """Segment the episodes' own targets and the absent ones."""
-    model = INSID3.from_pretrained(preset=preset)
+    model = INSID3.from_pretrained(preset=preset, min_score=0.0)
     pictures = {path.stem: path for path in (dev / "images").iterdir()}
     episodes = json.loads((dev / "episodes.json").read_text())
     absent: dict[int, list[str]] = {}
