@@ -92,6 +92,11 @@ def says(page: Page, text: str) -> None:
     expect(page.locator("#status")).to_contain_text(text)
 
 
+def share(page: Page) -> str:
+    """How much of the reference is marked, in per cent."""
+    return str(re.findall(r"[\d.]+%", page.locator("#status").inner_text())[0])
+
+
 def cheetahs(page: Page) -> None:
     press(page, "Load the cheetahs")
     says(page, "of the reference is marked")
@@ -171,12 +176,21 @@ def test_paint_mark_download(page: Page, tmp_path: Path) -> None:
     box = canvas.bounding_box()
     assert box is not None
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-    page.mouse.move(x - 60, y - 40)
-    page.mouse.down()
-    for step in range(40):
-        page.mouse.move(x - 60 + 3 * step, y - 40 + 60 * np.sin(step / 3))
-    page.mouse.up()
+
+    def stroke(steps: int) -> None:
+        page.mouse.move(x - 60, y - 40)
+        page.mouse.down()
+        for step in range(steps):
+            page.mouse.move(x - 60 + 3 * step, y - 40 + 60 * np.sin(step / 3))
+        page.mouse.up()
+
+    stroke(50)
     says(page, "% of the reference is marked")
+    painted = share(page)
+    press(page, "Erase")
+    stroke(10)
+    expect(page.locator("#status")).not_to_contain_text(painted)
+    assert 0 < float(share(page)[:-1]) < float(painted[:-1])
     shot(page, "painted")
     page.get_by_label("Name of the concept").fill("big cat")
     upload(page, "Targets", first, second)
@@ -223,7 +237,7 @@ def test_click_regions(page: Page) -> None:
     points = page.get_by_label("Points, +x,y to add and -x,y to take away")
     expect(points).to_have_value(re.compile(r"^\+\d+,\d+$"))
     says(page, "% of the reference is marked")
-    one = re.findall(r"[\d.]+%", page.locator("#status").inner_text())[0]
+    one = share(page)
     picture.click(position={"x": 10, "y": 10})
     expect(page.locator("#status")).not_to_contain_text(one)
     page.get_by_label("takes away").check()

@@ -81,7 +81,7 @@ def agreement(
 
     Args:
         found: how many of the last shots were found, not drawn.
-        drawn: share of the others, where there are such.
+        drawn: share of the weight that the others keep, where some were found.
     """
     means = F.normalize(
         torch.stack([tokens[mask].mean(0) for tokens, mask in zip(reference, masks, strict=True)]), dim=-1
