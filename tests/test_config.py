@@ -62,6 +62,11 @@ def test_published_settings_per_backbone() -> None:
     }
 
 
+def test_plus_has_the_discriminant_where_it_was_measured() -> None:
+    shares = {name: b.defaults.configs("plus")[0].discriminant for name, b in REGISTRY.items() if b.defaults}
+    assert {name for name, share in shares.items() if share} == {"dinov2-vits14"}
+
+
 def test_explicit_settings_override_matching_too() -> None:
     defaults = find("dinov3-vitb16").defaults
     assert defaults is not None

@@ -125,6 +125,15 @@ def test_what_turns_into_something_else_is_found(model: INSID3, red: Concept) ->
     )
 
 
+def test_what_was_drawn_keeps_most_of_the_weight(red: Concept) -> None:
+    plus = colour_model("plus", refine="none")
+    picture = scene(BOX)
+    (taught,) = together(plus, [red], [picture] * 3).concepts_for(plus, plus.encode(picture), 0)
+    weights = plus.derived.reference(taught, plus.config).weights
+    assert weights.tolist() == pytest.approx([0.85, 0.075, 0.075])
+    assert plus.derived.reference(red, plus.config).weights.tolist() == [1]
+
+
 def test_masks_are_scored_against_the_example_alone(model: INSID3, red: Concept) -> None:
     picture = fades()[4]
     folder = together(model, [red], [picture] * 3)  # it would be sure of itself

@@ -22,7 +22,7 @@ from insid3.images import resize_mask
 from insid3.pipeline import INSID3
 
 POOL = 64  #: targets, at most, that may help
-LEAST = 8  #: targets of the pool; fewer gain nothing in the mean, and none helps (`docs/accuracy.md`)
+LEAST = 8  #: targets of the pool; of fewer none helps (the literature's number: `docs/accuracy.md`)
 SHOTS = 5  #: of them, at most, for each target
 AGREEMENT = 0.5  #: IoU of an example's mask with what a shot finds in it; a shot counts above
 

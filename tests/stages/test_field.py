@@ -73,7 +73,9 @@ def test_nothing_to_tell_apart_gives_no_discriminant() -> None:
     """A reference that is all concept, and one whose patches are all the same."""
     tokens = torch.randn(30, 8, generator=torch.Generator().manual_seed(0))
     assert not discriminant([tokens], [torch.ones(30).bool()], torch.ones(1)).any()
-    assert discriminant([E[[0, 0, 0]]], [bools("100")], torch.ones(1)).tolist() == [0, 0, 0, 0]
+    for count in (37, 700, 1369):
+        same = torch.nn.functional.normalize(tokens[:1], dim=-1).expand(count, 8)
+        assert not discriminant([same], [torch.arange(count) < count // 3], torch.ones(1)).any()
 
 
 def test_two_shots_weigh_the_same_and_an_outlier_among_four_hardly_counts() -> None:
@@ -84,11 +86,25 @@ def test_two_shots_weigh_the_same_and_an_outlier_among_four_hardly_counts() -> N
     assert weights[0] == weights[1] == weights[2]
 
 
+def test_agreement_by_hand() -> None:
+    """Two shots of e0 and one with a cosine of 0.6 to it."""
+    outlier = torch.tensor([0.6, 0.8, 0, 0])
+    weights = agreement([E[[0]], E[[0]], outlier[None]], [bools("1")] * 3)
+    liked = 1.6 / (1.6**2 + 0.8**2) ** 0.5  # e0 with e0 + outlier
+    expected = torch.tensor([liked**4, liked**4, 0.6**4])
+    torch.testing.assert_close(weights, expected / expected.sum())
+
+
 def test_what_was_found_weighs_less_than_what_was_drawn() -> None:
-    """One shot of each kind; then two of each, of which the last agrees with nobody."""
+    """One shot of each kind; two of each, of which the last agrees with nobody; two drawn ones that disagree, of which
+    the found one does not take sides; and never more than a drawn one.
+    """
     torch.testing.assert_close(agreement([E[[0]], E[[1]]], [bools("1")] * 2, found=1), torch.tensor([0.85, 0.15]))
     weights = agreement([E[[0]], E[[0]], E[[0]], E[[1]]], [bools("1")] * 4, found=2, drawn=0.6)
     torch.testing.assert_close(weights, torch.tensor([0.3, 0.3, 0.4, 0]), atol=1e-3, rtol=0)
+    weights = agreement([E[[0]], E[[1]], E[[0]]], [bools("1")] * 3, found=1)
+    torch.testing.assert_close(weights, torch.tensor([0.425, 0.425, 0.15]))
+    torch.testing.assert_close(agreement([E[[0]]] * 11, [bools("1")] * 11, found=1), torch.full((11,), 1 / 11))
 
 
 def test_the_more_similar_shot_has_more_to_say() -> None:

@@ -56,10 +56,8 @@ def discriminant(
         shrinkage: added to each eigenvalue of the covariance, in multiples of their mean.
 
     Returns:
-        A unit vector; zeros where no shot has a background.
+        A unit vector; zeros where nothing tells them apart, or no shot has a background.
     """
-    if all(mask.all() for mask in masks):  # rounding would give it some direction
-        return torch.zeros_like(reference[0][0])
     shares = [weight / len(tokens) for tokens, weight in zip(reference, weights, strict=True)]
     mean = torch.stack([share * tokens.sum(0) for tokens, share in zip(reference, shares, strict=True)]).sum(0)
     covariance, between = mean.new_zeros(len(mean), len(mean)), torch.zeros_like(mean)
@@ -67,8 +65,10 @@ def discriminant(
         centred = tokens - mean
         covariance += share * centred.T @ centred
         between += share * centred[mask].sum(0)
-    shrunk = covariance.diagonal().mean().mul(shrinkage).clamp(min=1e-6) * torch.eye(len(mean), device=mean.device)
-    found = torch.linalg.solve((covariance + shrunk).cpu(), between.cpu())  # MPS has no solver
+    if between.norm() < 1e-6:  # a direction of rounding errors
+        return torch.zeros_like(mean)
+    covariance.diagonal().add_(shrinkage * covariance.diagonal().mean())
+    found = torch.linalg.solve(covariance.cpu(), between.cpu())  # MPS has no solver
     return F.normalize(found, dim=-1).to(mean.device)
 
 
@@ -77,23 +77,25 @@ def agreement(
 ) -> Float[Tensor, "s"]:
     """Weights of the shots, of sum 1: the fourth power of a shot's similarity to what the others show.
 
-    Fewer than three shots weigh the same: of two that disagree, nobody knows which one is wrong.
+    Fewer than three shots weigh the same: of two that disagree, nobody knows which one is wrong. What was found has no
+    say in what was drawn.
 
     Args:
         found: how many of the last shots were found, not drawn.
-        drawn: share of the weight that the others keep, where some were found.
+        drawn: share of the weight that the others keep at least, where some were found.
     """
     means = F.normalize(
         torch.stack([tokens[mask].mean(0) for tokens, mask in zip(reference, masks, strict=True)]), dim=-1
     )
-    weights = means.new_ones(len(means))
-    if len(means) >= 3:
-        others = F.normalize(means.sum(0) - means, dim=-1)
-        weights = (means * others).sum(1).clamp(min=1e-3) ** 4
-    if found:
-        weights[:-found] *= drawn / weights[:-found].sum()
-        weights[-found:] *= (1 - drawn) / weights[-found:].sum()
-    return weights / weights.sum()
+    own, rest = means[: len(means) - found], means[len(means) - found :]
+    others = own.sum(0) - own if len(own) >= 3 else own
+
+    def weights(shots: Tensor, others: Tensor) -> Tensor:
+        each = (shots * F.normalize(others, dim=-1)).sum(1).clamp(min=1e-3) ** 4
+        return each / each.sum()
+
+    share = max(drawn, len(own) / len(means))
+    return torch.cat([share * weights(own, others), (1 - share) * weights(rest, own.sum(0, keepdim=True))])
 
 
 def regions(field: Float[Tensor, "n"], candidates: Bool[Tensor, "n"], labels: Int[Tensor, "n"]) -> Float[Tensor, "k"]:
