@@ -6,7 +6,6 @@ reads COUNT inputs as picture and as mask, with a gigabyte to grow by and 20 sec
 them. Anything but an error of this package ends it; the input that did it is then in FOLDER.
 """
 
-import contextlib
 import json
 import logging
 import os
@@ -17,6 +16,7 @@ import signal
 import struct
 import subprocess
 import sys
+import warnings
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -25,8 +25,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tifffile
 from PIL import Image, features
 
+from crafted import chunk, exif, png
 from insid3.errors import ImageError, MaskError
 from insid3.images import read_image, read_mask
 
@@ -62,6 +64,10 @@ def files(picture: Path) -> dict[str, bytes]:
     add("PNG RGBA", alpha, "PNG")
     add("PNG LA", alpha.convert("LA"), "PNG")
     add("PNG 16 bit", deep, "PNG")
+    twelve = np.asarray(photo, np.uint16) * 16
+    made["PNG 16 bit RGB"] = png(twelve)
+    made["PNG 16 bit LA"] = png(twelve[..., :2], before=[chunk(b"eXIf", exif(6)), chunk(b"tEXt", b"a\0b")])
+    made["PPM 16 bit"] = b"P6\n%d %d\n65535\n" % photo.size + twelve.astype(">u2").tobytes()
     add("PNG animated", photo, "PNG", frames=True)
     add("JPEG RGB", photo, "JPEG", exif=turned)
     add("JPEG L", mask, "JPEG", quality=95)
@@ -83,6 +89,19 @@ def files(picture: Path) -> dict[str, bytes]:
     add("TIFF float", grey.convert("F"), "TIFF")
     add("TIFF pages", photo, "TIFF", compression="tiff_lzw", frames=True)
     add("TIFF big", photo, "TIFF", big_tiff=True)
+    tiffs: dict[str, dict[str, Any]] = {
+        "16 bit RGB": {"compression": "lzw"},
+        "16 bit planes": {"planarconfig": "separate"},
+        "map": {"extratags": [(34735, "H", 4, (1, 1, 0, 0), True)]},
+    }
+    for name, options in tiffs.items():
+        file = BytesIO()
+        values = np.moveaxis(twelve, -1, 0) if "planarconfig" in options else twelve
+        tifffile.imwrite(file, values, photometric="rgb", metadata=None, **options)
+        made[f"TIFF {name}"] = file.getvalue()
+    file = BytesIO()
+    tifffile.imwrite(file, np.asarray(mask), photometric="miniswhite", metadata=None)
+    made["TIFF white is zero"] = file.getvalue()
     add("GIF", palette, "GIF")
     add("GIF mask", mask, "GIF")
     add("GIF animated", photo, "GIF", frames=True)
@@ -253,15 +272,16 @@ def run(picture: Path, count: int, seed: int, folder: Path) -> dict[str, int]:
 
 
 def _main(picture: Path, count: int, seed: int, folder: Path) -> None:
+    warnings.filterwarnings("ignore", "(?s).*(was stretched|was resized|zero is white)")  # ours, and no complaint
     for index, data in enumerate(files(picture).values()):  # loads every decoder
         path = folder / f"sound-{index}"
         path.write_bytes(data)
-        with contextlib.suppress(ImageError):  # floating point; old releases of Pillow warn of their own MPO files
-            read_image(path)
+        read_image(path)
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     allowed = int(status["VmSize"].split()[0]) * 1024 + 2**30
     resource.setrlimit(resource.RLIMIT_AS, (allowed, allowed))
-    logging.getLogger("PIL").addHandler(logging.NullHandler())  # it logs some of what it then raises
+    for name in ("PIL", "tifffile"):  # they log some of what they then raise
+        logging.getLogger(name).addHandler(logging.NullHandler())
     # Pillow lets libtiff print its complaints and nothing in Python can stop it: Python's own errors go another way.
     errors, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     sys.stderr = os.fdopen(errors, "w", buffering=1, closefd=False)

@@ -82,19 +82,19 @@ def test_labelme_embedded_picture(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "is not readable JSON"),
-        ("[]", "JSON, but not an annotation file"),
-        ('{"shapes": 3}', "is not a labelme file"),
-        ('{"imagePath": "a", "imageWidth": 5, "imageHeight": 5, "shapes": []}', "has no annotations"),
-        ('{"imagePath": "a", "shapes": [{"label": "x", "points": []}]}', "is not a labelme file"),
+        ("{", "it is not JSON .line 1, column 2"),
+        ("[]", "it has a list of 0 as content, not an object"),
+        ('{"shapes": 3}', "no labelme file: it has 3 as shapes, not a list"),
+        ('{"imagePath": "a", "imageWidth": 5, "imageHeight": 5, "shapes": []}', "has no object that can be an example"),
+        ('{"imagePath": "a", "shapes": [{"label": "x", "points": []}]}', "has no size, and its picture is not there"),
         (
             '{"imagePath": "a", "imageWidth": 5, "imageHeight": 5, "shapes": [{"label": "x", "points": "no"}]}',
-            "is not a labelme file",
+            "left out: 1 shape.*shape 1 of .*bad.json has .no. as points, not a list",
         ),
         (
             '{"imagePath": "a", "imageWidth": 5, "imageHeight": 5, '
             '"shapes": [{"label": "x", "shape_type": "line", "points": [[1, 1], [2, 2]]}]}',
-            "a line with 2 points has no area",
+            "has no object that can be an example: left out: 1 line",
         ),
     ],
 )
@@ -151,18 +151,17 @@ def test_coco_refusals(coco: Path, tmp_path: Path) -> None:
     with pytest.raises(MaskError, match="has the categories cat, dog: choose one with --category"):
         from_coco(coco, 7, "cow")
     (tmp_path / "val" / "7.png").unlink()
-    with pytest.raises(ImageError, match=r"7\.png, which .* is not near it: say where it is with --reference"):
+    with pytest.raises(ImageError, match=r"7\.png, which .* annotates, is not there: .* name it .--reference."):
         from_coco(coco, 7, "cat")
     assert from_coco(coco, 7, "cat", "x.png")[0] == "x.png"
     (tmp_path / "other.json").write_text('{"pictures": []}')
-    with pytest.raises(MaskError, match="is not a COCO instances file"):
+    with pytest.raises(MaskError, match="no COCO instances file: it has nothing as list of images, not a list"):
         from_coco(tmp_path / "other.json", 7)
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        {"imageWidth": 10**6, "imageHeight": 10**6}, {"imageWidth": 10**12}, {"imageHeight": 0}, {"imageWidth": "wide"},
         {"shapes": [shape(points=[[float("nan"), 1], [5, 5], [1, 5]])]}, {"shapes": [shape(points=None)]},
         {"shapes": [shape(kind="mask", points=[[0, 0]], mask="!!")]}, {"shapes": 3},
     ],
@@ -174,10 +173,26 @@ def test_labelme_files_of_any_kind_raise_our_errors_only(tmp_path: Path, change:
         from_labelme(path)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"imageWidth": 10**6, "imageHeight": 10**6}, {"imageWidth": 10**12}, {"imageHeight": 0}, {"imageWidth": "wide"},
+        {"imageHeight": None}, {"imageWidth": float("inf")},
+    ],
+)  # fmt: skip
+def test_the_pictures_own_size_decides_over_one_that_no_picture_has(tmp_path: Path, change: dict[str, Any]) -> None:
+    path = labelme(tmp_path, [shape()])
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    assert from_labelme(path)[1].shape == (8, 10)
+    (tmp_path / "a.png").unlink()
+    with pytest.raises(MaskError, match="has no size, and its picture is not there"):
+        from_labelme(path)
+
+
 @pytest.mark.parametrize("data", [7, "é", "AAAA", ""])
 def test_labelme_pictures_that_are_none(tmp_path: Path, data: object) -> None:
     path = labelme(tmp_path, [shape()])
-    path.write_text(json.dumps({**json.loads(path.read_text()), "imagePath": "", "imageData": data}))
+    path.write_text(json.dumps({**json.loads(path.read_text()), "imagePath": "gone.png", "imageData": data}))
     with pytest.raises(ImageError, match="is not there: put it there"):
         from_labelme(path)
 
@@ -201,12 +216,13 @@ def test_coco_boxes_beside_masks_do_not_matter(coco: Path) -> None:
 
 def test_coco_names_that_repeat(coco: Path) -> None:
     data = json.loads(coco.read_text())
-    data["images"] += [{"id": 8, "file_name": f"{folder}/7.png", "height": 8, "width": 10} for folder in ("a", "b")]
+    for number, folder in ((8, "a"), (9, "b")):
+        data["images"].append({"id": number, "file_name": f"{folder}/7.png", "height": 8, "width": 10})
     coco.write_text(json.dumps(data))
     assert from_coco(coco, "7.png", "cat")[1].any()  # the exact name comes first
-    with pytest.raises(MaskError, match=r"the shapes of 'cow' cover no pixel"):
+    with pytest.raises(MaskError, match=r"has no object that can be an example: left out: 1 annotation"):
         from_coco(coco, "a/7.png")
     data["images"] = data["images"][1:]
     coco.write_text(json.dumps(data))
-    with pytest.raises(MaskError, match=r"has 2 images '7.png': a/7.png \(id 8\), b/7.png \(id 8\); give the id"):
+    with pytest.raises(MaskError, match=r"has 2 images '7.png': a/7.png \(id 8\), b/7.png \(id 9\); give the id"):
         from_coco(coco, "7.png")

@@ -1,5 +1,8 @@
 """Settings: defaults, checks, messages."""
 
+import json
+from typing import Any
+
 import pytest
 
 from insid3 import Config, ConfigError
@@ -43,6 +46,22 @@ def test_defaults_are_the_published_ones() -> None:
 def test_what_is_refused(change: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         GOOD.but(**change)
+
+
+@pytest.mark.parametrize("given", ["0,4095", "(0, 4095)", [0, 4095], (0.0, 4095), ["0", "4095"]])
+def test_a_range_is_two_numbers_however_it_is_given(given: Any) -> None:
+    config = GOOD.but(stretch=given)
+    assert config.stretch == (0.0, 4095.0)
+    assert Config(**json.loads(json.dumps(config.as_dict()))) == config
+    assert Config(**GOOD.as_dict()).stretch is None
+
+
+@pytest.mark.parametrize(
+    "given", ["7,0", "5", "", "a,b", (1, 1), [1, 2, 3], (0, float("inf")), (float("nan"), 1), (True, 2), 7, {"low": 1}]
+)
+def test_a_range_that_is_none_is_refused(given: Any) -> None:
+    with pytest.raises(ConfigError, match="stretch must be two numbers, the lower first, as 0,4095; got "):
+        GOOD.but(stretch=given)
 
 
 def test_none_means_unchanged() -> None:

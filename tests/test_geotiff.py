@@ -57,6 +57,36 @@ def test_sixteen_bits_that_are_no_geotiff_are_not_stretched(tmp_path: Path) -> N
     assert (read_image(tmp_path / "a.tif") == 7).all()
 
 
+def test_bands_are_stretched_each_by_itself_and_nobody_is_warned(tmp_path: Path) -> None:
+    """As maps always were; who listens hears it."""
+    told: list[str] = []
+    read_image(write(tmp_path / "a.tif", eleven_bits(), photometric="minisblack", planarconfig="contig"), told=told)
+    assert told == ["stretched: 16 bits, from 300 to 1450 and from 300 to 400 and from 400 to 1300"]
+
+
+def test_a_map_of_eight_bits_with_nodata_stays_and_one_of_few_outliers_does_not_darken(tmp_path: Path) -> None:
+    dark = np.linspace(10, 60, 64 * 64).reshape(64, 64).astype(np.uint8)
+    told: list[str] = []
+    assert np.array_equal(read_image(write(tmp_path / "a.tif", dark, "0"), told=told)[..., 0], dark)
+    assert told == []
+    bright = np.tile(np.linspace(300, 900, 128 * 128).reshape(128, 128), (2, 2)).astype(np.uint16)
+    bright[5, 5], bright[9, 9] = 65535, 60000  # glints
+    read_image(write(tmp_path / "b.tif", bright), told=told)
+    assert told == ["stretched: 16 bits, from 300 to 900"]
+
+
+@pytest.mark.parametrize("orientation", [3, 6])
+def test_an_orientation_of_a_map_counts_too(tmp_path: Path, orientation: int) -> None:
+    values = eleven_bits()[:32]
+    flat = read_image(write(tmp_path / "a.tif", values, photometric="minisblack", planarconfig="contig"), told=[])
+    path = tmp_path / "b.tif"
+    tags = [*GEO, (274, "H", 1, orientation, True)]
+    tifffile.imwrite(path, values, extratags=tags, metadata=None, photometric="minisblack", planarconfig="contig")
+    expected = flat[::-1, ::-1] if orientation == 3 else np.rot90(flat, -1)
+    assert np.array_equal(read_image(path, told=[]), expected)
+    assert picture_size(path) == expected.shape[:2]
+
+
 def test_eight_bits_stay_as_they_are(tmp_path: Path) -> None:
     path = write(tmp_path / "a.tif", scene(BOX), photometric="rgb")
     assert (read_image(path) == scene(BOX)).all()

@@ -1,195 +1,195 @@
-"""References out of annotation files: COCO instances and labelme."""
+"""Examples out of annotation files: a picture, and the mask of one category in it."""
 
-import base64
-import io
-import json
-import math
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple, cast
 
 import numpy as np
 from jaxtyping import Bool
-from PIL import Image, ImageDraw
+from PIL import Image
 
-from insid3.errors import ImageError, Insid3Error, MaskError, MissingExtraError
-from insid3.images import MAX_PIXELS, Source
+from insid3.batch.convert import detect
+from insid3.batch.formats import FORMATS
+from insid3.batch.formats.pictures import Finder, PictureName
+from insid3.batch.formats.reading import Draft, Parsed, Readable, Reading
+from insid3.batch.formats.values import Flaw, clipped
+from insid3.errors import ConfigError, DataError, ImageError, MaskError
+from insid3.images import Source
 
 Annotated = tuple[Source, Bool[np.ndarray, "H W"]]
 
 
+class Example(NamedTuple):
+    """Hold what an annotation file shows of one category.
+
+    Attributes:
+        picture: path of the picture, or the picture that the file carries inside.
+        mask: (H, W), True where an object of the category is; of the picture's own size.
+        category: its name.
+        left_out: what of the picture was not read, a line each.
+    """
+
+    picture: Source
+    mask: Bool[np.ndarray, "H W"]
+    category: str
+    left_out: tuple[str, ...] = ()
+
+
 def from_labelme(path: str | os.PathLike[str], category: str | None = None, picture: Source | None = None) -> Annotated:
-    """The picture and the mask of a labelme JSON file.
+    """Return the picture and the mask of a labelme or X-AnyLabeling JSON file.
 
     Args:
         category: the label to take; needed when the file has several.
         picture: where the picture is, if not where the file says.
 
     Raises:
-        MaskError: unreadable, no such label, or shapes without an area.
+        MaskError: the file cannot be read, has no such label, or no shape of it has an area.
         ImageError: the picture is neither beside the file nor inside it.
+
+    Example:
+        >>> picture, mask = from_labelme("cat.json")  # doctest: +SKIP
     """
-    path = Path(path)
-    data = _json(path)
-    with _parsing(path, "labelme"):
-        shapes = with_area(data["shapes"]) or data["shapes"]
-        labels = sorted({str(shape["label"]) for shape in shapes})
-        chosen = _choose(category, labels, f"{path} has the labels")
-        canvas = Image.new("1", _size(data["imageHeight"], data["imageWidth"], path)[::-1])
-        for shape in shapes:
-            if str(shape["label"]) == chosen:
-                draw_shape(canvas, shape, path)
-        beside = path.parent / str(data["imagePath"]).replace("\\", "/")
-        mask = _marked(np.asarray(canvas), chosen, path)
-    if picture is not None:
-        return picture, mask
-    if beside.is_file():
-        return beside, mask
-    try:
-        embedded = Image.open(io.BytesIO(base64.b64decode(data.get("imageData") or "", validate=True)))
-    except Exception as error:  # whatever it holds, it is no picture
-        raise ImageError(
-            f"{beside}, which {path} annotates, is not there: put it there or name it (--reference)"
-        ) from error
-    embedded.filename = f"{path} (imageData)"
-    return embedded, mask
+    return example_from(path, None, category, picture, format="labelme")[:2]
 
 
 def from_coco(
     path: str | os.PathLike[str], image: str | int, category: str | None = None, picture: Source | None = None
 ) -> Annotated:
-    """The picture and the union of one category's annotations in a COCO instances file.
+    """Return the picture and the union of one category's annotations in a COCO instances file; crowds do not count.
 
     Args:
-        image: id or file name in the file.
-        category: its name; needed when the image has several.
+        image: id, path or file name of the picture in the file.
+        category: its name; needed when the picture has several.
         picture: where the picture is, if not near the annotation file.
 
     Raises:
-        MaskError: unreadable, no such image or category.
+        MaskError: the file cannot be read, or has no such image or category.
         ImageError: the picture cannot be found.
         MissingExtraError: pycocotools is not installed.
+
+    Example:
+        >>> picture, mask = from_coco("instances.json", "cats/7.jpg", "cat")  # doctest: +SKIP
     """
+    return example_from(path, image, category, picture, format="coco")[:2]
+
+
+def example_from(
+    path: str | os.PathLike[str],
+    image: str | int | None = None,
+    category: str | None = None,
+    picture: Source | None = None,
+    *,
+    format: str | None = None,
+    boxes_as_masks: bool = False,
+) -> Example:
+    """Return one category of one picture in an annotation file of any format.
+
+    Args:
+        image: id, path or file name of the picture in the file; needed when the file has several.
+        category: its name; needed when the picture has several.
+        picture: where the picture is, if not where the file says.
+        format: name of the file's format; found out by its content if not given.
+        boxes_as_masks: boxes that stand in the place of an outline become masks.
+
+    Raises:
+        MaskError: the file cannot be read, or has no such picture or category.
+        ImageError: the picture cannot be found.
+    """
+    file, reading = Path(path), Reading(boxes_as_masks=boxes_as_masks)
     try:
-        from pycocotools import mask as rle
-    except ImportError as error:
-        raise MissingExtraError("reading COCO annotations", "export") from error
-    path = Path(path)
-    data = _json(path)
-    with _parsing(path, "COCO instances"):
-        entry = _image(data["images"], image, path)
-        names = {c["id"]: str(c["name"]) for c in data["categories"]}
-        mine = [a for a in data["annotations"] if a["image_id"] == entry["id"]]
-        present = sorted({names[a["category_id"]] for a in mine})
-        chosen = _choose(category, present, f"image {image} of {path} has the categories")
-        (height, width), name = _size(entry["height"], entry["width"], path), str(entry["file_name"])
-        mask = np.zeros((height, width), bool)
-        for annotation in mine:
-            shape = annotation.get("segmentation")  # boxes alone have none
-            if shape and names[annotation["category_id"]] == chosen:
-                encoded = shape if isinstance(shape, dict) and not isinstance(shape["counts"], list) else None
-                encoded = encoded or rle.frPyObjects(shape, height, width)
-                mask |= rle.decode(rle.merge(encoded) if isinstance(encoded, list) else encoded).astype(bool)
-        _marked(mask, chosen, path)
-    if picture is not None:
-        return picture, mask
-    here = path.parent
-    places = [here / name, here.parent / name, *sorted(here.glob(f"*/{name}")), *sorted(here.parent.glob(f"*/{name}"))]
-    for place in places:
-        if place.is_file():
-            return place, mask
-    raise ImageError(f"{name}, which {path} annotates, is not near it: say where it is with --reference")
-
-
-@contextmanager
-def _parsing(path: Path, kind: str) -> Iterator[None]:
-    try:
-        yield
-    except Insid3Error:
-        raise
-    except Exception as error:  # what is in the file decides what goes wrong, MemoryError and pycocotools' own included
-        raise MaskError(f"{path} is not a {kind} file ({error!r:.120})") from error
-
-
-def _json(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise MaskError(f"{path}: no such file")
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise MaskError(f"{path} is not readable JSON ({error})") from error
-    if not isinstance(data, dict):
-        raise MaskError(f"{path} is JSON, but not an annotation file")
-    return data
-
-
-def _image(images: list[dict[str, Any]], wanted: str | int, path: Path) -> dict[str, Any]:
-    """The entry of that id, else of that file name, else of that name in whatever folder if only one has it."""
-    found: list[dict[str, Any]] = []
-    for same in (
-        lambda entry: str(entry["id"]) == str(wanted),
-        lambda entry: entry["file_name"] == wanted,
-        lambda entry: Path(entry["file_name"]).name == Path(str(wanted)).name,
-    ):
-        found = found or [entry for entry in images if same(entry)]
-    if not found:
-        raise MaskError(f"{path} has no image {wanted!r} among its {len(images)}: give an id or a file name")
-    if len(found) > 1:
-        names = ", ".join(f"{entry['file_name']} (id {entry['id']})" for entry in found[:4])
-        raise MaskError(f"{path} has {len(found)} images {wanted!r}: {names}; give the id")
-    return found[0]
-
-
-def _size(height: Any, width: Any, path: Path) -> tuple[int, int]:
-    """(height, width) that the file declares, before memory is taken for it."""
-    size = int(height), int(width)
-    if min(size) < 1 or size[0] * size[1] > MAX_PIXELS:
-        raise MaskError(
-            f"{path} declares a picture of {size[1]} x {size[0]} pixels; the limit is {MAX_PIXELS:,} in all"
+        parsed = _parsed(file, format, reading)
+        draft, name = _chosen(parsed, image)
+        where = picture
+        if where is None:
+            where = draft.path or _found(parsed, name, draft.size)
+        if where is None and draft.inside is not None:
+            with suppress(ImageError):  # it carries something else; then no picture is there
+                where = draft.inside()
+        known = replace(draft, path=Path(where)) if isinstance(where, str | os.PathLike) else draft
+        marked = reading.picture(replace(known, own_size=_size(where)), name, parsed.root)
+    except (ConfigError, DataError) as error:
+        raise MaskError(str(error)) from error
+    told = reading.summary()
+    if marked is None:
+        raise MaskError(f"{file}: {'; '.join(told)}")
+    objects = [instance for instance in marked.instances if not instance.crowd]
+    names = sorted({parsed.labels[instance.concept].name for instance in objects})
+    of = file if image is None else f"image {image} of {file}"
+    what = "labels" if format == "labelme" else "categories"
+    if not names:
+        advice = " (--boxes-as-masks takes boxes)" if "box" in reading.left_out else ""
+        raise MaskError(f"{of} has no object that can be an example{advice}" + (f": {'; '.join(told)}" if told else ""))
+    chosen = category or names[0]
+    if chosen not in names or (category is None and len(names) > 1):
+        lacks = "" if category is None else f" has no {clipped(category, 60)}, it"
+        raise MaskError(f"{of}{lacks} has the {what} {clipped(', '.join(names))}: choose one with --category")
+    mask = np.zeros(marked.size, bool)
+    for instance in objects:
+        if parsed.labels[instance.concept].name == chosen:
+            x0, y0, x1, y1 = instance.box
+            mask[y0:y1, x0:x1] |= instance.mask
+    if where is None:
+        raise ImageError(
+            f"{clipped(str(marked.path))}, which {file} annotates, is not there: put it there or name it (--reference)"
         )
-    return size
+    return Example(where, mask, chosen, tuple(told))
 
 
-def _marked(mask: Bool[np.ndarray, "H W"], category: str, path: Path) -> Bool[np.ndarray, "H W"]:
-    if not mask.any():
-        raise MaskError(f"{path}: the shapes of {category!r} cover no pixel")
-    return mask
+def _parsed(file: Path, format: str | None, reading: Reading) -> Parsed:
+    found = FORMATS[format or detect(file)]
+    if not isinstance(found, Readable):
+        raise ConfigError(f"{file} is a folder of results: an example is a picture with its mask")
+    return found.parse(file, reading)
 
 
-def _choose(wanted: str | None, present: list[str], have: str) -> str:
-    if not present:
-        raise MaskError(f"{have.rsplit(' has ', 1)[0]} has no annotations")
-    if wanted is None and len(present) == 1:
-        return present[0]
-    if wanted not in present:
-        raise MaskError(f"{have} {', '.join(present)}: choose one with --category")
-    return wanted
+def _chosen(parsed: Parsed, image: str | int | None) -> tuple[Draft, PictureName]:
+    """The picture of that id, else of that path, else of that name if only one has it."""
+    entries = zip(parsed.drafts, parsed.names, strict=True)
+    if image is None:
+        some = [(draft, name) for draft, name in entries]
+        if len(some) != 1:
+            raise DataError(f"{parsed.source} has {len(some)} pictures: choose one with --image{_names(some)}")
+        return some[0]
+    wanted = PictureName(str(image))
+    found: tuple[list[tuple[Draft, PictureName]], ...] = ([], [], [])
+    count = 0
+    for draft, name in entries:
+        count += 1
+        for same, fitting in zip(
+            (
+                draft.id == str(image),
+                name.text == wanted.text or [p.casefold() for p in name.parts] == [p.casefold() for p in wanted.parts],
+                name.parts[-1].casefold() == wanted.parts[-1].casefold(),
+            ),
+            found,
+            strict=True,
+        ):
+            if same:
+                fitting.append((draft, name))
+    fitting = next((some for some in found if some), [])
+    if not fitting:
+        raise DataError(f"{parsed.source} has no image {image!r} among its {count}: give an id or a file name")
+    if len(fitting) > 1:
+        raise DataError(f"{parsed.source} has {len(fitting)} images {image!r}{_names(fitting)}; give the id")
+    return fitting[0]
 
 
-def with_area(shapes: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """labelme's shapes without its points and lines."""
-    return [shape for shape in shapes if shape.get("shape_type") not in ("point", "points", "line", "linestrip")]
+def _names(entries: Sequence[tuple[Draft, PictureName]]) -> str:
+    told = [f"{name.text} (id {draft.id})" if draft.id else name.text for draft, name in entries[:4]]
+    return f": {', '.join(told)}" if told else ""
 
 
-def draw_shape(canvas: Image.Image, shape: dict[str, Any], path: Path) -> None:
-    draw, kind = ImageDraw.Draw(canvas), shape.get("shape_type", "polygon")
-    points = [(float(x), float(y)) for x, y in shape["points"]]
-    if not np.isfinite(points).all():
-        raise MaskError(f"{path}: a {kind} has points that are not finite numbers")
-    if kind == "polygon" and len(points) > 2:
-        draw.polygon(points, fill=1, outline=1)
-    elif kind == "rectangle" and len(points) == 2:
-        (x0, y0), (x1, y1) = points
-        draw.rectangle([min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1)], fill=1)
-    elif kind == "circle" and len(points) == 2:
-        (x, y), radius = points[0], math.dist(*points)
-        draw.ellipse([x - radius, y - radius, x + radius, y + radius], fill=1)
-    elif kind == "mask" and shape.get("mask"):
-        patch = Image.open(io.BytesIO(base64.b64decode(shape["mask"])))
-        canvas.paste(1, (int(points[0][0]), int(points[0][1])), patch.convert("1"))
-    else:
-        raise MaskError(
-            f"{path}: a {kind} with {len(points)} points has no area; use polygon, rectangle, circle or mask"
-        )
+def _found(parsed: Parsed, name: PictureName, size: tuple[int, int] | None) -> Path | None:
+    try:
+        return Finder(parsed.root).find(name, size)
+    except Flaw as flaw:
+        raise ImageError(f"{parsed.source}: its picture {name.text} {flaw}; say which with --reference") from flaw
+
+
+def _size(picture: Source | None) -> tuple[int, int] | None:
+    if isinstance(picture, np.ndarray):
+        return cast(tuple[int, int], picture.shape[:2])
+    return (picture.height, picture.width) if isinstance(picture, Image.Image) else None

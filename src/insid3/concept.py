@@ -4,17 +4,19 @@ import hashlib
 import json
 import os
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, UInt8
+from PIL import Image
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from insid3.errors import ConceptError
+from insid3.images import Source
 from insid3.storage import write_atomically
 from insid3.types import Encoder
 
@@ -209,6 +211,14 @@ class Concept:
             thumbnails=tuple(tensors[f"thumbnail.{i}"].numpy() for i in range(len(sizes))),
             negatives=tensors["negatives"],
         )
+
+
+def stem_of(picture: Source) -> str:
+    """What a concept is called by its picture: the file's name without suffix, or "concept" where there is no file."""
+    file = getattr(picture, "filename", "") if isinstance(picture, Image.Image) else picture
+    if isinstance(file, np.ndarray) or not file:
+        return "concept"
+    return "".join(letter if letter.isprintable() else "_" for letter in PurePath(os.fspath(file)).stem)
 
 
 def _digest(tensors: dict[str, Tensor], header: str) -> str:

@@ -65,6 +65,8 @@ class Config:
             side of a tile, which is never enlarged for it. None: the smaller of `size` and 640.
         min_score: masks whose score (`Segmentation.score`) is below this are emptied: the concept is not there.
         max_pixels: pictures with more pixels than this are refused before they are decoded.
+        stretch: (low, high), the numbers in a picture that become black and white; also text, "0,4095". None: pictures
+            of 8 bits stay as they are, others are shown by their own range (`depth.py`).
     """
 
     size: int
@@ -91,6 +93,7 @@ class Config:
     crf_size: int | None = None
     min_score: float = 0.0
     max_pixels: int = 89_478_485  # where Pillow starts to warn of decompression bombs
+    stretch: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         for name in ("size", "rank", "max_pixels", *_OPTIONAL):
@@ -119,6 +122,7 @@ class Config:
         for name, kind in _CHOICES.items():
             if getattr(self, name) not in get_args(kind):
                 raise ConfigError(f"{name} must be one of {', '.join(get_args(kind))}, got {getattr(self, name)!r}")
+        object.__setattr__(self, "stretch", as_range(self.stretch))
         for name in ("keep_seed", "closer"):
             if not isinstance(getattr(self, name), bool):
                 raise ConfigError(f"{name} must be True or False, got {getattr(self, name)!r}")
@@ -201,6 +205,24 @@ class Defaults:
         match = base.but(size=self.match_size, rank=self.match_rank)
         better = {**PLUS, **self.plus} if preset == "plus" else {}
         return base.but(**{**better, **_given(changes)}), match.but(**changes)
+
+
+def as_range(value: Any) -> tuple[float, float] | None:
+    """The numbers that become black and white, out of a sequence or text, "0,4095"; None out of None.
+
+    Raises:
+        ConfigError: not two finite numbers, the lower first.
+    """
+    if value is None:
+        return None
+    parts = value.strip().removeprefix("(").removesuffix(")").split(",") if isinstance(value, str) else value
+    try:
+        low, high = (float(part) for part in parts if not isinstance(part, bool))
+    except (TypeError, ValueError):
+        low = high = math.nan
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise ConfigError(f"stretch must be two numbers, the lower first, as 0,4095; got {value!r}")
+    return low, high
 
 
 def _given(changes: Mapping[str, Any]) -> dict[str, Any]:

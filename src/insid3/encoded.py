@@ -56,6 +56,8 @@ class Encoded:
             raise ConfigError(f"{self.name} was encoded with {self.backbone} ({self.weights_hash}), not this model")
         if (self.frame, self.config.size) != (frame, config.size):
             raise ConfigError(f"{self.name} was encoded with another size, fit or tile than this asks for")
+        if self.config.stretch != config.stretch:
+            raise ConfigError(f"{self.name} was encoded with another stretch than this asks for: encode it again")
         seen, refined = self.picture, to_segment and config.refine != "none"
         if refined and (seen is None or seen.shape[:2] != working_size(frame, config)):
             raise ConfigError(f"{self.name} was encoded without refine, or with another crf_size: encode it again")
@@ -108,7 +110,7 @@ def encode_all(encoder: Encoder, targets: Sequence[Source], config: Config, *, t
         ImageError: one of them cannot be used.
         SizeError: as `encode`.
     """
-    pictures = [read_image(target, config.max_pixels) for target in targets]
+    pictures = read_images(targets, config)
     frames = [Frame.of(p.shape[:2], config, encoder.patch_size, tiled=to_segment) for p in pictures]
     tokens = encode(encoder, pictures, frames, config)
     return [
@@ -119,6 +121,11 @@ def encode_all(encoder: Encoder, targets: Sequence[Source], config: Config, *, t
         )
         for i in range(len(pictures))
     ]  # fmt: skip
+
+
+def read_images(sources: Source | Sequence[Source], config: Config) -> list[UInt8[np.ndarray, "_ _ 3"]]:
+    """One picture or several as the settings see them; ImageError as `read_image`."""
+    return [read_image(source, config.max_pixels, stretch=config.stretch) for source in as_list(sources)]
 
 
 def as_list(sources: Source | Sequence[Source]) -> list[Source]:

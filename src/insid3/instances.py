@@ -19,12 +19,14 @@ class Instance:
         box: (x0, y0, x1, y1) in pixels of the picture, as numpy slices them.
         mask: (y1 - y0, x1 - x0) bool, touching all sides of the box.
         score: how far it can be trusted, in [0, 1].
+        crowd: several objects that nobody told apart (COCO's iscrowd).
     """
 
     concept: int
     box: tuple[int, int, int, int]
     mask: Bool[np.ndarray, "h w"]
     score: float
+    crowd: bool = False
 
     @classmethod
     def of(cls, mask: Bool[np.ndarray, "H W"], concept: int = 0, score: float = 1.0) -> "Instance":
@@ -33,10 +35,22 @@ class Instance:
         Raises:
             ValueError: the mask is empty.
         """
+        return cls.at(0, 0, mask, concept, score)
+
+    @classmethod
+    def at(
+        cls, left: int, top: int, mask: Bool[np.ndarray, "h w"], concept: int, score: float, crowd: bool = False
+    ) -> "Instance":
+        """A mask whose first pixel lies at column `left` and row `top` of the picture, as one object.
+
+        Raises:
+            ValueError: the mask is empty.
+        """
         (found,) = ndimage.find_objects(mask.astype(np.uint8)) or (None,)
         if found is None:
             raise ValueError("an empty mask is no object")
-        return cls(concept, _box(found), mask[found], score)
+        x0, y0, x1, y1 = _box(found)
+        return cls(concept, (x0 + left, y0 + top, x1 + left, y1 + top), mask[found], score, crowd)
 
     @property
     def area(self) -> int:

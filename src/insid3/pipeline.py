@@ -13,13 +13,13 @@ from torch import Tensor
 
 from insid3.backbones import find, load_encoder, uncalibrated
 from insid3.closer import check_closer, look_closer
-from insid3.concept import Concept
+from insid3.concept import Concept, stem_of
 from insid3.config import Config, Preset
 from insid3.derived import Derived, Evidence
-from insid3.encoded import Encoded, as_list, encode, encode_all, mask_patches
+from insid3.encoded import Encoded, as_list, encode, encode_all, mask_patches, read_images
 from insid3.errors import ConceptError, ConfigError, ImageError, Insid3Error
 from insid3.frame import Frame
-from insid3.images import Label, Source, name_of, read_image, read_mask, thumbnail
+from insid3.images import Label, Source, name_of, read_mask, thumbnail
 from insid3.labels import LabelMap, decide, numbered
 from insid3.points import checked_points, points_to_grid
 from insid3.refinement import Closer, soft_scores, to_mask
@@ -103,7 +103,7 @@ class INSID3:
         images: Source | Sequence[Source],
         masks: Source | Sequence[Source] | None = None,
         *,
-        name: str = "concept",
+        name: str | None = None,
         negatives: Source | Sequence[Source] = (),
         label: Label = None,
         id: int | None = None,
@@ -114,7 +114,7 @@ class INSID3:
         Args:
             images: path, PIL image or array (H, W[, 3]); a list of them for several shots.
             masks: as many; without masks the concept is good for `match` only.
-            name: what the concept is called in results.
+            name: what the concept is called in results; the first picture's file name without suffix if not given.
             negatives: pictures without the concept, more background for the backward matching.
             label: the value of the concept in masks that hold more than two values; "any" for all above 0.
             id, colour: number and RGB of the concept in exports; by its place among others if not given.
@@ -130,12 +130,12 @@ class INSID3:
         if masks is not None and len(listed) != len(shots):
             raise ConceptError(f"expected one mask for each of {len(shots)} pictures, got {len(listed)}")
         settings = self.match_config if masks is None else self.config
-        pictures = [read_image(shot, settings.max_pixels) for shot in shots]
+        pictures = read_images(shots, settings)
         sizes = tuple((picture.shape[0], picture.shape[1]) for picture in pictures)
         full = tuple(read_mask(m, size, label, settings.max_pixels) for m, size in zip(listed, sizes, strict=False))
-        others = [self._encode(read_image(n, settings.max_pixels), settings) for n in as_list(negatives)]
+        others = [self._encode(picture, settings) for picture in read_images(negatives, settings)]
         return Concept(
-            name=name,
+            name=stem_of(shots[0]) if name is None else name,
             backbone=self.encoder.name,
             weights_hash=self.encoder.weights_hash,
             size=settings.size,
@@ -165,7 +165,7 @@ class INSID3:
         """
         self.check(concept)
         settings, device = self.config, self.encoder.device
-        others = [self._encode(read_image(n, settings.max_pixels), settings) for n in as_list(negatives)]
+        others = [self._encode(picture, settings) for picture in read_images(negatives, settings)]
         if others:
             concept = replace(concept, negatives=torch.cat([concept.negatives.to(device), *others]))
         shots = as_list(images)

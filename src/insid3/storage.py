@@ -55,7 +55,8 @@ def writing(write: Callable[[], object]) -> None:
                 f"the disk is full ({error.filename or 'output folder'}): free some space and run the same command "
                 "again, it continues where it stopped"
             ) from error
-        raise OutputError(f"cannot write results: {error}") from error
+        told = f"{error.filename}: " if error.filename else ""
+        raise OutputError(f"cannot write results: {told}{error.strerror or error}") from error
 
 
 def write_text(path: Path, text: str) -> None:

@@ -152,13 +152,13 @@ def test_pictures_are_decoded_ahead_and_never_too_many(
     threads, waiting = set(), 0
     most, lock, original = 0, threading.Lock(), vars(module)["read_image"]
 
-    def counting(*words: Any) -> np.ndarray:
+    def counting(*words: Any, **more: Any) -> np.ndarray:
         nonlocal waiting, most
         with lock:
             threads.add(threading.current_thread())
             waiting += 1
             most = max(most, waiting)
-        return original(*words)
+        return original(*words, **more)
 
     monkeypatch.setattr(module, "read_image", counting)
     for _ in run(model, red, photos):

@@ -14,6 +14,7 @@ from insid3.annotations import from_labelme
 from insid3.batch.formats import FORMATS
 from insid3.batch.formats.coco import Coco
 from insid3.batch.formats.polygons import polygons
+from insid3.batch.formats.reading import Reading
 from insid3.errors import DataError
 from insid3.instances import Instance
 from insid3.labels import Label
@@ -38,19 +39,24 @@ def test_runs_that_are_not_compressed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("counts", [[10, 5], [10, 500, 66], [-1, 5, 77], ["a"]])
 def test_runs_of_another_picture_are_refused(counts: list[Any], tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"instances\.json is damaged"):
+    with pytest.raises(DataError, match=r"has no object that can be read.*annotation 1 of instances\.json has"):
         list(Coco().read(coco(tmp_path, {"size": [9, 9], "counts": counts}))[1])
 
 
 @pytest.mark.parametrize("size", [(0, 9), (-9, -9), (10**6, 10**6)])
 def test_impossible_sizes_are_refused(size: tuple[int, int], tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"instances\.json .*a picture of"):
-        list(Coco().read(coco(tmp_path, None, *size))[1])
+    with pytest.raises(DataError, match=r"image 1 of instances\.json declares a picture of"):
+        list(Coco().read(coco(tmp_path, [[1, 1, 5, 1, 5, 5]], *size))[1])
     FORMATS["labelme"].write(LABELS, marked(tmp_path), tmp_path / "out")
     file = tmp_path / "out" / "none.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"imageHeight": size[0], "imageWidth": size[1]}))
-    with pytest.raises(DataError, match=r"none\.json .*a picture of"):
-        list(FORMATS["labelme"].read(tmp_path / "out")[1])
+    reading = Reading()
+    pictures = {picture.name: picture.size for picture in FORMATS["labelme"].read(tmp_path / "out", reading)[1]}
+    assert pictures["none"] == SIZE  # the picture's own
+    assert "declares a picture of" in reading.notes["size that no picture has"][0]
+    (tmp_path / "photos" / "none.png").unlink()
+    assert len(list(FORMATS["labelme"].read(tmp_path / "out", reading)[1])) == 2
+    assert "none.json has no size" in reading.left_out["picture"][0]
 
 
 @pytest.mark.parametrize(
@@ -101,6 +107,7 @@ def yolo(folder: Path, data: str | None = None, line: str | None = None) -> Path
         ("class_names: 3\nnames:\n  0: a # first\n  # the second\n  1: c#\ntrain: x\n", ["a", "c#"]),
         ("names: ['a, b', \"c]\", it]\n", ["a, b", "c]", "it"]),
         ("names:\n  0: 'it''s'\n  1: \"\\u00e9\"\n", ["it's", "é"]),
+        ("nc: 2\n", ["class_0", "class_1"]),  # as ultralytics calls them
     ],
 )
 def test_names_of_other_data_files(data: str, names: list[str], tmp_path: Path) -> None:
@@ -111,7 +118,6 @@ def test_names_of_other_data_files(data: str, names: list[str], tmp_path: Path) 
 @pytest.mark.parametrize(
     "data",
     [
-        "nc: 2\n",
         "names:\n",
         "names:\n  1: a\n  2: b\n",
         "names:\n  0: a\n  odd\n",
@@ -123,11 +129,25 @@ def test_names_are_not_guessed(data: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["0 0.5 0.5 0.2 0.2", "0 nan 0.1 0.2 0.1 0.2 0.2", "0 0.1 0.1 0.2 0.1 0.2", "0", "9 0 0 1 0 1 1"]
+    ("line", "kind"),
+    [
+        ("0 0.5 0.5 0.2 0.2", "box"),
+        ("0 nan 0.1 0.2 0.1 0.2 0.2", "object"),
+        ("0 0.1 0.1 0.2 0.1 0.2", "box"),
+        ("0", "object"),
+        ("9 0 0 1 0 1 1", "object"),
+        ("0 0.1 0.1 0.2 0.1 0.2 0.2 0.5", "object"),
+        ("0 30 30 90 30 90 60", "object"),
+    ],
 )
-def test_lines_that_are_no_polygon(line: str, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"a\.txt is damaged"):
-        list(FORMATS["yolo"].read(yolo(tmp_path, line=line))[1])
+def test_lines_that_are_no_polygon(line: str, kind: str, tmp_path: Path) -> None:
+    reading = Reading()
+    pictures = {picture.name: picture for picture in FORMATS["yolo"].read(yolo(tmp_path, line=line), reading)[1]}
+    assert not pictures["a"].instances
+    assert pictures["sub/b.b"].instances
+    (place,) = reading.left_out[kind]
+    assert place.startswith("line 1 of ")
+    assert "a.txt" in place
 
 
 @pytest.mark.parametrize("shape", [name for name in masks() if name not in ROUND])
@@ -184,7 +204,7 @@ def test_label_studio_and_its_own_paths(address: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["png", "voc"])
 def test_more_classes_than_numbers(name: str, tmp_path: Path) -> None:
     many = [Label(str(i), i + 1, (0, 0, 0)) for i in range(256)]
-    with pytest.raises(DataError, match="there are 256 classes, an indexed picture has room for 255"):
+    with pytest.raises(DataError, match=r"there are 256 classes, an indexed picture has room for 25[45]"):
         FORMATS[name].write(many, [], tmp_path / "out")
 
 
@@ -204,9 +224,11 @@ def test_points_and_lines_are_passed_over(tmp_path: Path) -> None:
     for kind, points in (("point", [[1, 1]]), ("line", [[1, 1], [2, 2]]), ("linestrip", [[1, 1], [2, 2], [3, 3]])):
         content["shapes"].append({"label": "tail", "shape_type": kind, "points": points})
     file.write_text(json.dumps(content))
-    labels, pictures = FORMATS["labelme"].read(tmp_path / "out")
+    reading = Reading()
+    labels, pictures = FORMATS["labelme"].read(tmp_path / "out", reading)
     assert [label.name for label in labels] == ["cat"]
     (found,) = next(pictures).instances
+    assert reading.summary()[0] == "left out: 1 point, 2 lines"
     assert iou(found.whole(SIZE), masks()["box"]) > 0.95
     _, mask = from_labelme(file)  # one label, so it need not be chosen
     assert (mask == found.whole(SIZE)).all()

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -116,6 +117,7 @@ def test_a_run_is_repeated_from_its_settings(two: Invoke, tmp_path: Path, monkey
     [
         ("min_aera = 3", "unknown entry 'min_aera'; did you mean 'min-area'?"),
         ("zzz = 3", "unknown entry 'zzz'; known: "),
+        ("stretch = [9, 3]", "stretch must be two numbers, the lower first"),
         ("min-area = [3]", "min-area must be one value, got [3]"),
         ("mask = 'a.png'", "mask must be a list, got 'a.png'"),
         ("config = 'x'", "unknown entry 'config'"),
@@ -205,7 +207,7 @@ def test_wrong_usage_of_what_is_marked(two: Invoke) -> None:
         result = two("segment", "--concept", "red.insid3", *words, "photos", "-o", "out")
         assert isinstance(result.exception, Insid3Error), result.output
         assert message in str(result.exception)
-    bad = two("concept", *EXAMPLE, "-o", "x.insid3", "--colour", "red")
+    bad = two("concept", *EXAMPLE, "-o", "x.insid3", "--colour", "loud")
     assert "--colour: a colour looks like #ff8000" in str(bad.exception)
 
 
@@ -426,8 +428,11 @@ def test_settings_of_a_folder_with_brackets_and_names_that_are_no_text(
     Path("photos/a.png").rename(name)
     assert two("segment", name, *concept, "-o", "other").exit_code == 0
     kept = tomllib.loads(Path("other/run.toml").read_text("utf-8"))
-    assert "targets" not in kept
-    assert "# targets: left out, TOML holds no names that are not UTF-8" in Path("other/run.toml").read_text("utf-8")
+    assert kept["targets"] == [f"file://{quote(str(odd))}/photos/%E9.png"]
+    monkeypatch.chdir(tmp_path)
+    again = two("segment", "--config", odd / "other/run.toml")
+    assert "1 done before" in again.stderr, again.output
+    monkeypatch.chdir(odd)
     assert [line["error"] for line in results("other")] == [None]
 
 

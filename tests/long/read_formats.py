@@ -1,52 +1,17 @@
-"""Run by the readers' own Python: `read_formats.py FORMAT FOLDER OUT.npz` opens a folder with the format's own tool and
-saves each object's mask as "picture|class|number".
+"""Run by the readers' own Python: `read_formats.py FORMAT OUT.npz FOLDER...` opens folders with the format's own tool.
+
+Each object's mask is saved as "number of the folder|picture|class|number".
 """
 
-import base64
-import io
 import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image
 
 Found = Iterator[tuple[str, str, np.ndarray]]
-SHAPES = ("polygon", "rectangle", "circle", "line", "point", "linestrip", "points", "mask")
-LABELME = {  # what labelme 5 writes and expects
-    "type": "object",
-    "required": ["version", "flags", "shapes", "imagePath", "imageData", "imageHeight", "imageWidth"],
-    "properties": {
-        "version": {"type": "string", "pattern": r"^\d+\.\d+\.\d+"},
-        "flags": {"type": "object"},
-        "imagePath": {"type": "string", "minLength": 1},
-        "imageData": {"type": ["string", "null"]},
-        "imageHeight": {"type": "integer"},
-        "imageWidth": {"type": "integer"},
-        "shapes": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "required": ["label", "points", "group_id", "shape_type", "flags"],
-                "additionalProperties": False,
-                "properties": {
-                    "label": {"type": "string"},
-                    "group_id": {"type": ["integer", "null"]},
-                    "shape_type": {"enum": list(SHAPES)},
-                    "flags": {"type": "object"},
-                    "description": {"type": ["string", "null"]},
-                    "mask": {"type": ["string", "null"]},
-                    "points": {
-                        "type": "array",
-                        "minItems": 1,
-                        "items": {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2},
-                    },
-                },
-            },
-        },
-    },
-}
 
 
 def coco(folder: Path) -> Found:
@@ -76,45 +41,46 @@ def yolo(folder: Path) -> Found:
 
 
 def labelme(folder: Path) -> Found:
-    import jsonschema
+    from labelme._label_file import LabelFile
+    from labelme.utils import img_data_to_pil, shape_to_mask
 
     for file in sorted(folder.rglob("*.json")):
         if file.name == "concepts.json":
             continue
-        data = json.loads(file.read_text())
-        jsonschema.validate(data, LABELME)
-        with Image.open(file.parent / data["imagePath"]) as picture:
-            assert picture.size == (data["imageWidth"], data["imageHeight"])
+        data = LabelFile(str(file))  # checks every shape, and the picture's size
+        size = img_data_to_pil(data.image_data).size[::-1]
         objects: dict[object, tuple[str, np.ndarray]] = {}
-        for i, shape in enumerate(data["shapes"]):
-            canvas = Image.new("1", (data["imageWidth"], data["imageHeight"]))
-            if shape["shape_type"] == "mask":
-                (x0, y0), (x1, y1) = shape["points"]
-                with Image.open(io.BytesIO(base64.b64decode(shape["mask"]))) as patch:
-                    inside = np.asarray(patch).astype(bool)
-                assert inside.shape == (y1 - y0 + 1, x1 - x0 + 1)
-                whole = np.zeros(canvas.size[::-1], bool)
-                whole[y0 : y1 + 1, x0 : x1 + 1] = inside
-            else:  # as labelme.utils.shape_to_mask
-                points = [tuple(point) for point in shape["points"]]
-                assert len(points) > 2
-                ImageDraw.Draw(canvas).polygon(xy=points, outline=1, fill=1)
-                whole = np.array(canvas)
+        for i, shape in enumerate(data.shapes):
+            if shape["shape_type"] == "mask":  # as labelme.utils.shapes_to_label
+                (x0, y0), (x1, y1) = np.asarray(shape["points"]).astype(int)
+                mask = np.zeros(size, bool)
+                mask[y0 : y1 + 1, x0 : x1 + 1] = shape["mask"]
+            else:
+                mask = shape_to_mask(size, shape["points"], shape["shape_type"])
             key = (shape["label"], shape["group_id"] if shape["group_id"] is not None else f"alone {i}")
-            before = objects.get(key, (shape["label"], np.zeros_like(whole)))
-            objects[key] = (shape["label"], before[1] | whole)
+            before = objects.get(key, (shape["label"], np.zeros_like(mask)))
+            objects[key] = (shape["label"], before[1] | mask)
         for label, mask in objects.values():
-            yield f"{file.relative_to(folder).as_posix().removesuffix('.json')}", label, mask
+            yield file.relative_to(folder).as_posix().removesuffix(".json"), label, mask
 
 
 def label_studio(folder: Path) -> Found:
     from label_studio_sdk.converter.brush import decode_rle
+    from label_studio_sdk.converter.utils import convert_annotation_to_yolo_obb
 
     for task in json.loads((folder / "tasks.json").read_text()):
-        for result in task["predictions"][0]["result"]:
-            size = result["original_height"], result["original_width"]
-            pixels = np.reshape(decode_rle(result["value"]["rle"]), (*size, 4))
-            yield task["data"]["image"], result["value"]["brushlabels"][0], pixels[..., 3] > 0
+        made = task.get("annotations") or task["predictions"]
+        for result in made[-1]["result"]:
+            size, value = (result["original_height"], result["original_width"]), result["value"]
+            label = value[result["type"]][0]
+            if result["type"] == "brushlabels":
+                mask = np.reshape(decode_rle(value["rle"]), (*size, 4))[..., 3] > 0
+            elif result["type"] == "rectanglelabels":
+                sides = {"original_width": size[1], "original_height": size[0]}
+                mask = _filled(convert_annotation_to_yolo_obb(value | sides, normalize=False), size)
+            else:
+                mask = _filled([(x / 100 * size[1], y / 100 * size[0]) for x, y in value["points"]], size)
+            yield task["data"]["image"], label, mask
 
 
 def cvat(folder: Path) -> Found:
@@ -158,12 +124,22 @@ def _datumaro(folder: Path, kind: str) -> Iterator[tuple[object, object]]:
 
 
 def _mask(annotation: object, size: tuple[int, int]) -> np.ndarray:
+    kind = annotation.type.name
+    if kind == "mask":
+        return np.asarray(annotation.image).astype(bool)
+    if kind == "rotated_bbox":
+        return _filled(np.reshape(annotation.as_polygon(), (-1, 2)), size)
+    if kind == "bbox":
+        x0, y0, x1, y1 = annotation.points
+        return _filled([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], size)
+    return _filled(np.reshape(annotation.points, (-1, 2)), size)
+
+
+def _filled(ring: object, size: tuple[int, int]) -> np.ndarray:
     from pycocotools import mask as rle
 
-    if hasattr(annotation, "points"):
-        shapes = rle.frPyObjects([list(annotation.points)], *size)
-        return rle.decode(rle.merge(shapes)).astype(bool)
-    return np.asarray(annotation.image).astype(bool)
+    shapes = rle.frPyObjects([np.ravel(ring).tolist()], *size)
+    return rle.decode(rle.merge(shapes)).astype(bool)
 
 
 READERS = {
@@ -172,6 +148,10 @@ READERS = {
 }  # fmt: skip
 
 if __name__ == "__main__":
-    kind, folder, out = sys.argv[1:]
-    found = {f"{p}|{label}|{i}": mask for i, (p, label, mask) in enumerate(READERS[kind](Path(folder)))}
+    kind, out, *folders = sys.argv[1:]
+    found = {
+        f"{number}|{picture}|{label}|{i}": mask
+        for number, folder in enumerate(folders)
+        for i, (picture, label, mask) in enumerate(READERS[kind](Path(folder)))
+    }
     np.savez_compressed(out, **found)

@@ -1,12 +1,16 @@
 """Annotations from one format to another."""
 
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from itertools import chain, islice
 from pathlib import Path
 
 from insid3.batch.folder import SETTINGS
 from insid3.batch.formats import FORMATS
-from insid3.batch.formats.base import LABELS, Format, Marked, below, write_labels
+from insid3.batch.formats.base import LABELS, Format, Marked, write_labels
+from insid3.batch.formats.coco import Coco
+from insid3.batch.formats.reading import Reading, counted
 from insid3.errors import ConfigError, DataError, OutputError
 
 
@@ -17,17 +21,25 @@ def convert(
     from_: str | None = None,
     images: Path | None = None,
     into: Format | None = None,
+    *,
+    boxes_as_masks: bool = False,
+    strict: bool = False,
 ) -> list[str]:
-    """Write what a format's file or folder holds in another format; returns what that could not keep.
+    """Write what a format's file or folder holds in another format.
 
     Args:
         from_: name of the source's format; None: found out by what lies there.
         into: in the place of the format called `to`, for options of its own.
         images: folder of the pictures, where the annotations only name them.
+        boxes_as_masks: boxes that stand in the place of an outline become masks.
+        strict: whatever would be left out is an error, before anything is written.
+
+    Returns:
+        What was left out or decided when reading, and what the format could not keep: a line each.
 
     Raises:
         ConfigError: no such format, or it cannot be told.
-        DataError: the source is missing, damaged or of another layout.
+        DataError: the source is missing, damaged, of another layout, or holds objects none of which can be read.
         OutputError: the output is the source, or cannot be written to.
         MissingExtraError: a package is missing.
     """
@@ -37,13 +49,36 @@ def convert(
     folder = source if source.is_dir() else source.parent
     if output.resolve() == folder.resolve():
         raise OutputError(f"{output} is where the annotations come from: use another output folder")
+    if images is not None and not images.is_dir():
+        raise ConfigError(f"{images}: no such folder of pictures (--images)")
     if into is None:
         _refuse_others(output)
-    labels, pictures = FORMATS[from_ or detect(source)].read(source)
-    if images is not None:
-        pictures = (replace(picture, path=below(images, picture.file)) for picture in pictures)
+    format_, reading = FORMATS[from_ or detect(source)], Reading(images, boxes_as_masks, strict)
+    if strict:  # a first pass, so that nothing is written before all is known to be readable
+        deque(format_.read(source, Reading(images, boxes_as_masks, strict))[1], maxlen=0)
+    labels, pictures = format_.read(source, reading)
+    pictures, crowds = _peeked(pictures), Counter[str]()
+    if not isinstance(into or FORMATS[to], Coco):
+        pictures = _without_crowds(pictures, crowds)
     write_labels(output, labels)  # whose the folder is, even if this is cut short
-    return (into or FORMATS[to]).write(labels, _unique(pictures), output)
+    notes = (into or FORMATS[to]).write(labels, _unique(pictures), output)
+    if crowds:
+        notes.append(f"{counted(crowds.total(), 'crowd')} of several objects left out, for which {to} has no place")
+    return [*reading.summary(), *notes]
+
+
+def _peeked(pictures: Iterator[Marked]) -> Iterator[Marked]:
+    """The same, after the first was read: what cannot be read at all fails before anything is written."""
+    first = list(islice(pictures, 1))
+    return chain(first, pictures)
+
+
+def _without_crowds(pictures: Iterable[Marked], count: Counter[str]) -> Iterator[Marked]:
+    for picture in pictures:
+        kept = tuple(instance for instance in picture.instances if not instance.crowd)
+        if len(kept) < len(picture.instances):
+            count["crowds"] += len(picture.instances) - len(kept)
+        yield replace(picture, instances=kept)
 
 
 def _refuse_others(output: Path) -> None:
@@ -65,7 +100,9 @@ def _unique(pictures: Iterable[Marked]) -> Iterator[Marked]:
 
 
 def detect(source: Path) -> str:
-    """The format of what lies there; ConfigError where that cannot be told."""
+    """Tell the format of what lies there; ConfigError where that cannot be told."""
+    if not source.exists():
+        raise ConfigError(f"{source}: no such file or folder")
     found = [name for name, known in FORMATS.items() if known.is_at(source)]
     if not found:
         raise ConfigError(f"{source} is no annotation format's file or folder: say which (--from {', '.join(FORMATS)})")

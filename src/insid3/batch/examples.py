@@ -1,14 +1,14 @@
 """Many concepts on disk: a folder of examples, or a file that lists them."""
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from insid3 import annotations
 from insid3.batch.formats.base import parse_colour
+from insid3.batch.formats.values import as_dict, as_list, as_text, parsing, read_json, shown
 from insid3.concept import Concept
-from insid3.errors import ConceptError
+from insid3.errors import ConceptError, DataError
 from insid3.images import SUFFIXES, Label
 from insid3.pipeline import INSID3
 
@@ -60,16 +60,14 @@ def find_examples(path: Path) -> list[Example]:
     if path.suffix.lower() != ".json":
         return [Example("", path)]
     try:
-        entries = json.loads(path.read_text("utf-8"))["concepts"]
-        if unknown := {key for entry in entries for key in entry} - _KEYS:
-            raise ConceptError(f"{path} has unknown entries {', '.join(sorted(unknown))}; known: {', '.join(_KEYS)}")
-        return [_listed(entry, path.parent) for entry in entries]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        if isinstance(error, ConceptError):
-            raise
-        raise ConceptError(
-            f'{path} is not a list of concepts, {{"concepts": [{{"name": ...}}]}} ({error!r})'
-        ) from error
+        with parsing(path, "list of concepts"):
+            entries = as_list(as_dict(read_json(path), "content").get("concepts"), "concepts")
+            if unknown := {key for entry in entries for key in as_dict(entry, "a concept")} - _KEYS:
+                told = f"{', '.join(sorted(unknown))}; known: {', '.join(sorted(_KEYS))}"
+                raise ConceptError(f"{path} has unknown entries {told}")
+            return [_listed(entry, path.parent) for entry in entries]
+    except DataError as error:
+        raise ConceptError(f'{error}; a list looks like {{"concepts": [{{"name": "cat", ...}}]}}') from error
 
 
 _KEYS = {"name", "file", "images", "masks", "negatives", "label", "id", "colour"}
@@ -78,28 +76,29 @@ _KEYS = {"name", "file", "images", "masks", "negatives", "label", "id", "colour"
 def _listed(entry: dict[str, Any], folder: Path) -> Example:
     def paths(key: str) -> tuple[Path, ...]:
         values = entry.get(key, [])
-        return tuple(folder / value for value in ([values] if isinstance(values, str) else values))
+        listed = as_list([values] if isinstance(values, str) else values, key)
+        return tuple(folder / as_text(value, key) for value in listed)
 
-    name, number, label = entry["name"], entry.get("id"), entry.get("label")
+    name, number, label = entry.get("name"), entry.get("id"), entry.get("label")
     for key, valid, expected in (
         ("name", isinstance(name, str) and name, "text"),
         ("id", number is None or (type(number) is int and number > 0), "a whole number from 1 on"),
         ("label", label in (None, "any") or type(label) is int, 'a whole number or "any"'),
     ):
         if not valid:
-            raise ConceptError(f"concept {name!r}: {key} must be {expected}, got {entry[key]!r}")
+            raise ConceptError(f"concept {shown(name)}: {key} must be {expected}, got {shown(entry.get(key))}")
     images, masks = paths("images"), paths("masks")
     if ("file" in entry) == bool(images) or len(images) != len(masks):
-        raise ConceptError(f"concept {name!r} needs a file (.insid3), or as many masks as images")
+        raise ConceptError(f"concept {shown(name)} needs a file (.insid3), or as many masks as images")
     return Example(
-        name=name,
-        file=folder / entry["file"] if "file" in entry else None,
+        name=str(name),
+        file=folder / as_text(entry["file"], "file") if "file" in entry else None,
         images=images,
         masks=masks,
         negatives=paths("negatives"),
         label=label,
         id=number,
-        colour=parse_colour(entry["colour"]) if "colour" in entry else None,
+        colour=parse_colour(entry["colour"], f"colour of concept {shown(name)}") if "colour" in entry else None,
     )
 
 
@@ -120,9 +119,10 @@ def _in_folder(folder: Path) -> Example:
 
 
 def _mask_of(image: Path, files: list[Path]) -> Path | None:
+    names = {file.name.casefold(): file for file in files}
     for name in (f"{image.stem}_mask.png", f"{image.stem}.png"):
-        mask = image.with_name(name)
-        if mask != image and mask in files:
+        mask = names.get(name.casefold())
+        if mask is not None and mask != image:
             return mask
     labelme = image.with_suffix(".json")
     return labelme if labelme.exists() else None

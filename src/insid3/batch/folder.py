@@ -1,19 +1,22 @@
-"""What is on disk of a run: who is at work, settings, and a line for each target."""
+"""An output folder: who is at work on it, and lines of results that come from several runs."""
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
+from insid3.batch.lines import RESULTS as RESULTS
+from insid3.batch.lines import SETTINGS as SETTINGS
+from insid3.batch.lines import last_lines as last_lines
+from insid3.batch.lines import last_results
 from insid3.batch.sources import Shard
 from insid3.errors import OutputError
 from insid3.storage import write_atomically, writing
 
-SETTINGS, RESULTS = "run.json", "results.jsonl"
 _PATIENCE = 10  # seconds that a shard waits for others to begin
 _TEMPORARY = re.compile(r"\.[0-9a-f]{32}(\..+)?")
 
@@ -50,8 +53,8 @@ class Folder:
         self._locks.close()
 
     def lines(self) -> Iterator[dict[str, Any]]:
-        """The last line of each target."""
-        return last_lines(self.path)
+        """The last line of each target; DataError where one is no result."""
+        return last_results(self.path)
 
     def keep(self, lines: Iterator[dict[str, Any]]) -> None:
         """Put these lines in the place of what this run's file holds."""
@@ -72,7 +75,7 @@ class Folder:
                 "wait for it, stop it, or use another output folder"
             ) from error
         except OSError as error:
-            raise OutputError(f"cannot lock {file}: {error}") from error
+            raise OutputError(f"cannot lock {file} ({error.strerror}): use a folder that you may write to") from error
         until.callback(lock.release)
 
     def _gather(self, shard: Shard | None) -> None:
@@ -108,30 +111,3 @@ def _remove(file: Path) -> None:
 def _whole_lines(file: Path) -> bytes:
     content = file.read_bytes() if file.exists() else b""
     return content[: content.rfind(b"\n") + 1]
-
-
-def last_lines(folder: Path) -> Iterator[dict[str, Any]]:
-    """The last line of each target in the results of a folder, in the order in which they were written.
-
-    Raises:
-        ValueError, KeyError, TypeError: lines that are not results; one that was cut off at the end does not count.
-    """
-    files = [folder / RESULTS, *sorted(folder.glob("results.*-of-*.jsonl"))]
-    last: dict[str, int] = {}
-    for number, line in enumerate(line for file in files for line in _read(file)):
-        last[line["target"]] = number
-    for number, line in enumerate(line for file in files for line in _read(file)):
-        if last[line["target"]] == number:
-            yield line
-
-
-def masks_of(line: Mapping[str, Any]) -> list[str]:
-    """The mask files of a result: one, or with overlapping masks one for each concept; none of a failure."""
-    apart = line.get("concepts") or {}
-    return [line["mask"]] if line["mask"] else [entry["mask"] for entry in apart.values()]
-
-
-def _read(file: Path) -> Iterator[dict[str, Any]]:
-    if file.exists():
-        with file.open(encoding="utf-8") as lines:
-            yield from (json.loads(line) for line in lines if line.endswith("\n"))

@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Shaped
+from jaxtyping import Bool, Shaped, UInt8
 
+from insid3.batch.names import safe_name
 from insid3.batch.options import Options
 from insid3.batch.sources import Target
 from insid3.concept import Concept
 from insid3.errors import ConfigError, MaskError
-from insid3.images import picture_size, read_mask, read_values
-from insid3.labels import Label
+from insid3.images import SUFFIXES, picture_size, read_image, read_mask, read_values
+from insid3.labels import Colour, Label
 from insid3.pipeline import INSID3
 
 
@@ -37,8 +38,7 @@ class Correction:
         """
         if len(self.files) == len(labels):
             return [read_mask(file, size, None, max_pixels, may_be_empty=True) for file in self.files]
-        colours = [label.colour for label in labels] if len(labels) > 1 else ()
-        index = _index(read_values(self.files[0], max_pixels, colours=colours), labels, self.files[0])
+        index = _index(_values(self.files[0], labels, max_pixels), labels, self.files[0])
         return [read_mask(index == i + 1, size, None, max_pixels, may_be_empty=True) for i in range(len(labels))]
 
 
@@ -51,7 +51,7 @@ def find_corrections(
         slugs: the concepts' names in file names.
 
     Raises:
-        ConfigError: no such folder, a file that is no target's, or one of several masks is missing.
+        ConfigError: no such folder, a picture that is no target's or no PNG, or one of several masks is missing.
     """
     if not folder.is_dir():
         raise ConfigError(f"{folder}: no such folder; put corrected masks there, named as the results are")
@@ -62,14 +62,25 @@ def find_corrections(
         for slug in (slugs if apart else slugs[:1])
     }
     found: dict[str, list[Path]] = {}
-    for file in sorted(folder.rglob("*.png")):
-        name = expected.get(file.relative_to(folder).as_posix())
-        if name is None:
+    others: list[Path] = []
+    for file in sorted(folder.rglob("*")):
+        if file.name.startswith(".") or file.suffix.lower() not in SUFFIXES or not file.is_file():
+            continue
+        own = file.relative_to(folder).with_suffix("").as_posix()
+        name = expected.get(f"{own}.png") or expected.get(f"{safe_name(own)}.png")
+        if file.suffix.lower() != ".png":
+            others += [file] if name else []
+        elif name is None:
             raise ConfigError(f"{file} corrects no target: it must be named as the result is, such as {min(expected)}")
-        found.setdefault(name, []).append(file)
+        else:
+            found.setdefault(name, []).append(file)
+    for file in others:
+        if not any(file.with_suffix("") == mask.with_suffix("") for masks in found.values() for mask in masks):
+            raise ConfigError(f"{file} is no PNG: save the corrected mask as PNG, which keeps every pixel as it is")
     for name, files in found.items():
         if apart and len(files) < len(slugs):
-            lacking = next(f for s in slugs if (f := folder / f"{name}.{s}.png") not in files)
+            there = [file.with_suffix(".png") for file in files]
+            lacking = next(f for s in slugs if (f := folder / f"{name}.{s}.png") not in there)
             raise ConfigError(f"{lacking} is missing: a correction has the masks of all concepts, empty ones too")
     if apart:
         found = {name: [folder / f"{name}.{slug}.png" for slug in slugs] for name in found}
@@ -107,14 +118,41 @@ def learn(
     ]
 
 
+def _values(file: Path, labels: Sequence[Label], max_pixels: int) -> Shaped[np.ndarray, "H W ..."]:
+    """Numbers; or colours, where a palette has the concepts' in another order than results have."""
+    values = read_values(file, max_pixels)
+    if values.ndim == 2 and values.dtype == np.uint8:
+        shown = read_image(file, max_pixels, upright=False)
+        if _is_coloured(values, shown, [label.colour for label in labels]):
+            return shown
+    return values
+
+
+def _is_coloured(
+    values: UInt8[np.ndarray, "H W"], shown: UInt8[np.ndarray, "H W 3"], colours: Sequence[Colour]
+) -> bool:
+    """Whether the palette says whose a pixel is: it has concepts' colours, but not at the concepts' numbers."""
+    flat, ours = values.ravel(), dict(enumerate(colours, 1))
+    places = {int(number): int(np.argmax(flat == number)) for number in np.flatnonzero(np.bincount(flat))}
+    palette = {number: tuple(shown.reshape(-1, 3)[place].tolist()) for number, place in places.items()}
+    in_order = all(colour == ours.get(n) if n else colour not in colours for n, colour in palette.items())
+    return not in_order and any(colour in colours for colour in palette.values())
+
+
 def _index(values: Shaped[np.ndarray, "H W ..."], labels: Sequence[Label], file: Path) -> Shaped[np.ndarray, "H W"]:
     """0 nobody's, i + 1 of the concept at i: as numbers, or as the concepts' colours."""
-    if values.ndim == 3 and values.shape[2] == 2:  # grey with alpha
+    if values.ndim == 3 and values.shape[2] == 2:  # grey, or a palette's number, with alpha
         values = values[..., 0]
     if values.ndim == 3:
         index = np.zeros(values.shape[:2], np.uint8)
         for i, label in enumerate(labels):
-            index[(values[..., :3] == label.colour).all(-1)] = i + 1
+            mine = (values[..., :3] == label.colour).all(-1)
+            if (index[mine] > 0).any():
+                twin = labels[int(index[mine].max()) - 1]
+                raise MaskError(
+                    f"{file} has a colour that {twin.name} and {label.name} share: save numbers, as the result has"
+                )
+            index[mine] = i + 1
         if ((index == 0) & values[..., :3].any(-1)).any():
             raise MaskError(f"{file} has colours of no concept: use those of concepts.json, without smooth edges")
         return index

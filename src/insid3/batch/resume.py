@@ -3,15 +3,17 @@
 import json
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, replace
 from pathlib import Path
 from typing import Any
 
-from insid3.batch.folder import Folder, masks_of
+from insid3.batch.folder import Folder
+from insid3.batch.lines import masks_of, read_settings
+from insid3.batch.names import exists
 from insid3.batch.options import Options
 from insid3.batch.sources import Target
 from insid3.config import Config
-from insid3.errors import OutputError
+from insid3.errors import DataError, OutputError
 from insid3.storage import differences, flat
 
 # An older version's run.json lacks newer settings, whose defaults do what it did.
@@ -19,7 +21,21 @@ _DEFAULTS = {f"config.{field.name}": field.default for field in fields(Config) i
     f"options.{name}": value for name, value in Options().as_settings().items()
 }
 # Settings that may differ: none of them changes a mask, and what depends on corrections says so itself.
-_FREE = ("insid3", "concept.name", "concept.sources", "config.max_pixels", "folder", "corrections", "scores")
+_FREE = (
+    "insid3", "concept.name", "concept.sources", "patch_size", "config.max_pixels", "folder", "corrections", "scores",
+)  # fmt: skip
+
+
+def as_before(options: Options, folder: Path) -> Options:
+    """Options that leave `min_area` out, with that of the folder's run where it kept all parts: as all did before there
+    was a default, and a run that goes on does not change its mind.
+    """
+    try:
+        before = _DEFAULTS | flat(read_settings(folder))
+    except DataError:  # nothing there, or `earlier_lines` says what
+        return options
+    kept_all = options.min_area is None and before["options.min_area"] == 0
+    return replace(options, min_area=0) if kept_all else options
 
 
 def earlier_lines(
@@ -36,22 +52,22 @@ def earlier_lines(
     """
     if not folder.settings.exists():
         results = folder.results
-        taken = [file for t in targets for file in (*files(t), results) if file.exists()]
+        taken = [file for t in targets for file in (*files(t), results) if exists(file)]
         if taken:
             raise OutputError(
                 f"{taken[0]} exists and is not from insid3: use another output folder, or --overwrite to replace it"
             )
         return []
     try:
-        theirs = json.loads(folder.settings.read_text("utf-8"))
+        theirs = read_settings(folder.path)
         before = _DEFAULTS | flat(theirs)
-        lines = [{**line, "mask": line["mask"], "error": line["error"]} for line in folder.lines()]
-        began = str(before.get("folder", os.getcwd()))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        lines = list(folder.lines())
+    except DataError as error:
         raise OutputError(
-            f"{folder.path} holds run.json or results.jsonl that cannot be read ({error!r}): use --overwrite or "
+            f"{folder.path} holds run.json or results.jsonl that cannot be read ({error}): use --overwrite or "
             "another output folder"
         ) from error
+    began = str(before.get("folder", os.getcwd()))
     if "rethresholded" in theirs or "converted" in theirs:
         raise OutputError(f"{folder.path} was made from another run's results: use another output folder")
     now = flat(json.loads(json.dumps(settings)))  # as it is read
@@ -65,6 +81,9 @@ def earlier_lines(
         raise OutputError(
             f"{folder.path} has learned from corrections: give them again (--learn-from), or use --overwrite"
         )
+    was, called = before.get("concept.name"), now.get("concept.name")
+    if isinstance(was, str) and isinstance(called, str) and was != called:
+        lines = [_renamed(line, called) for line in lines]
     if began != os.getcwd():
         lines = [{**line, "target": os.path.join(began, line["target"])} for line in lines]
     owners = {mask: line["target"] for line in lines for mask in masks_of(line)}
@@ -78,3 +97,13 @@ def earlier_lines(
                 "use another output folder, or --overwrite"
             )
     return lines
+
+
+def _renamed(line: dict[str, Any], name: str) -> dict[str, Any]:
+    """A result of the only concept, which is called otherwise now."""
+    changed: dict[str, Any] = {}
+    if line.get("instances"):
+        changed["instances"] = [{**entry, "concept": name} for entry in line["instances"]]
+    if line.get("remembered"):
+        changed["remembered"] = [name]
+    return {**line, **changed}

@@ -3,17 +3,20 @@
 import json
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from insid3.batch.folder import RESULTS, SETTINGS, last_lines, masks_of
+from insid3.batch.dust import Dropped, patch_area
 from insid3.batch.formats.base import below, read_labels, write_labels
-from insid3.batch.options import Options, indexed
-from insid3.batch.work import slugs
+from insid3.batch.lines import RESULTS, SETTINGS, last_results, masks_of, read_settings
+from insid3.batch.names import slugs
+from insid3.batch.options import Options, all_gone, indexed
 from insid3.batch.writers import read_scores, write_index, write_mask
+from insid3.config import Config
 from insid3.errors import ConfigError, DataError, ImageError, OutputError
 from insid3.instances import split
 from insid3.storage import write_atomically, write_lines, write_text, writing
@@ -37,26 +40,24 @@ def rethreshold(source: Path, output: Path, threshold: float, min_area: int | No
     begun = (output / SETTINGS).exists() and b'"rethresholded"' in (output / SETTINGS).read_bytes()
     if files and ((output / RESULTS).exists() or not begun):
         raise OutputError(f"{output} holds files already: use another output folder")
-    try:
-        settings = json.loads((source / SETTINGS).read_text("utf-8"))
-        options = Options.of_settings(settings["options"] | ({} if min_area is None else {"min_area": min_area}))
-        limit = int(settings["config"]["max_pixels"])
-        labels = read_labels(source)
-        lines = [line for line in last_lines(source) if line["error"] is None]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        if isinstance(error, ConfigError):
-            raise
-        raise DataError(f"{source} is no output folder of insid3 segment ({error!r:.100})") from error
+    settings = read_settings(source)
+    lines = [line for line in last_results(source) if line["error"] is None]
+    options, config, patch_size = _options(source, settings, min_area)
+    labels = read_labels(source)
     if labels is None:
         raise DataError(f"{source} has no concepts.json: run the same insid3 segment again")
     write_labels(output, labels)
-    write_text(output / SETTINGS, json.dumps(settings | {"rethresholded": threshold, "folder": os.getcwd()}, indent=1))
+    told_options = {**settings["options"], "min_area": options.min_area or 0}
+    now = {"options": told_options, "rethresholded": threshold, "folder": os.getcwd()}
+    write_text(output / SETTINGS, json.dumps(settings | now, indent=1))
     done: list[dict[str, Any]] = []
     endings = [""] if len(labels) == 1 else [f".{slug}" for slug in slugs(labels)]
     for line in lines:
         target = os.path.relpath(os.path.join(settings.get("folder", ""), line["target"]))
         if line.get("corrected"):  # stays what somebody drew
             for file in masks_of(line):
+                if not (source / file).is_file():
+                    raise DataError(f"{source / file}, the correction of {line['target']}, is missing")
                 content = partial(Path.write_bytes, data=(source / file).read_bytes())
                 writing(partial(write_atomically, below(output, file), content))
             done.append({**line, "target": target})
@@ -67,24 +68,37 @@ def rethreshold(source: Path, output: Path, threshold: float, min_area: int | No
         if absent := [file for file in files if not file.exists()]:
             raise ConfigError(f"{absent[0]} is missing: run insid3 segment with --scores png (or npy)")
         try:
-            scores = np.stack([read_scores(file) for file in files])
-            size = scores.shape[1:]
-            ignored = options.ignored(name, size, limit)
-        except (ImageError, ValueError) as error:
-            raise DataError(f"{files[0]} cannot be used: {error}") from error
+            found = [read_scores(file) for file in files]
+            size = found[0].shape
+            ignored = options.ignored(name, size, config.max_pixels)
+        except ImageError as error:
+            raise DataError(f"scores of {line['target']}: {error}") from error
+        if other := next((file for file, each in zip(files, found, strict=True) if each.shape != size), None):
+            raise DataError(f"{other} has another size than {files[0]}: run insid3 segment again")
+        scores = np.stack(found)
         masks = scores > threshold
         if len(labels) > 1 and options.overlap == "best":
             masks &= scores.argmax(0) == np.arange(len(labels))[:, None, None]
-        kept = options.finish(list(masks), size, (slice(0, size[0]), slice(0, size[1])), ignored)
+        window = options.window(size, name)
+        seen = (window[0].stop - window[0].start, window[1].stop - window[1].start)
+        patch, dropped = patch_area(seen, config, patch_size), list[Dropped]()
+        kept = options.finish(list(masks), size, (slice(0, size[0]), slice(0, size[1])), ignored, patch, dropped)
         told: dict[str, dict[str, Any]] = {}
-        for label, ending, mask in zip(labels, endings, kept, strict=True):
-            told[label.name] = {"score": None, "area": int(mask.sum()), "reason": None}
+        for label, ending, mask, dust in zip(labels, endings, kept, dropped, strict=True):
+            reason = all_gone(dust, options) if dust and not mask.any() else None
+            told[label.name] = {"score": None, "area": int(mask.sum()), "reason": reason}
+            if dust:
+                told[label.name]["dropped"] = dust.told()
             if len(labels) == 1 or options.overlap == "all":
                 told[label.name]["mask"] = f"{name}{ending}.png"
                 writing(partial(write_mask, below(output, f"{name}{ending}.png"), mask))
         if len(labels) > 1 and options.overlap == "best":
             writing(partial(write_index, below(output, f"{name}.png"), indexed(kept), [x.colour for x in labels]))
-        done.append(_line(target, name, told, len(labels) > 1 and options.overlap == "all", len(labels) > 1))
+        done.append(_line(target, name, told, len(labels) > 1 and options.overlap == "all"))
+        if sum(dropped, Dropped()):
+            done[-1]["dropped"] = sum(dropped, Dropped()).told()
+        if line.get("remarks"):
+            done[-1]["remarks"] = line["remarks"]
         if options.instances:
             done[-1]["instances"] = [
                 {"concept": labels[part.concept].name, "box": list(part.box), "area": part.area, "score": 1.0}
@@ -100,15 +114,42 @@ def _name(line: Mapping[str, Any]) -> str:
     return name if line["mask"] else name.rpartition(".")[0]
 
 
-def _line(target: str, name: str, told: dict[str, dict[str, Any]], apart: bool, several: bool) -> dict[str, Any]:
+def _line(target: str, name: str, told: dict[str, dict[str, Any]], apart: bool) -> dict[str, Any]:
     area = sum(entry["area"] for entry in told.values())
+    reasons = [entry["reason"] for entry in told.values() if entry["reason"]]
     return {
         "target": target,
         "mask": None if apart else f"{name}.png",
         "score": None,
         "area": area,
-        "reason": None if area else "nothing scores above the threshold",
+        "reason": None if area else "; ".join(reasons) or "nothing scores above the threshold",
         "seconds": 0.0,
         "error": None,
-        **({"concepts": told} if several else {}),
+        **({"concepts": told} if len(told) > 1 else {}),
     }
+
+
+def _options(source: Path, settings: dict[str, Any], min_area: int | None) -> tuple[Options, Config, int]:
+    """What a run was made with, as far as it changes masks, and pixels of a patch's side.
+
+    Raises:
+        DataError: it is not there, or damaged.
+    """
+    file = source / SETTINGS
+    told, config = settings.get("options"), settings.get("config")
+    if not isinstance(told, dict) or not isinstance(config, dict):
+        raise DataError(f"{file} says nothing of options and config: {source} is no output folder of insid3 segment")
+    patch_size = settings.get("patch_size", 1)  # of older runs, which say how many pixels their smallest parts have
+    if unknown := {*told} - {*Options().as_settings()} | {*config} - {field.name for field in fields(Config)}:
+        raise DataError(
+            f"{file} has settings that this version does not know ({', '.join(sorted(unknown))}): update it"
+        )
+    try:
+        options = Options.of_settings(
+            Options().as_settings() | told | ({} if min_area is None else {"min_area": min_area})
+        )
+        return options, Config(**config), int(patch_size)
+    except ConfigError as error:
+        raise DataError(f"{file}: {error}") from error
+    except (ValueError, TypeError) as error:
+        raise DataError(f"{file} has damaged options or config: run insid3 segment again") from error

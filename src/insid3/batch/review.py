@@ -1,12 +1,11 @@
 """Results that somebody should look at, the least certain first."""
 
-import json
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from insid3.batch.folder import RESULTS, SETTINGS, last_lines, masks_of
+from insid3.batch.lines import RESULTS, last_results, masks_of, read_settings
 from insid3.errors import DataError
 
 CORRECTED = "corrected"  #: folder, below the output, where corrections are looked for
@@ -34,27 +33,23 @@ def doubts(folder: Path) -> list[Doubt]:
     score, the lowest first; pictures where nothing was found (their score is 0) before all.
 
     Raises:
-        DataError: no results there, or damaged ones.
+        DataError: no results there, or damaged ones; names the line.
     """
     if not (folder / RESULTS).exists() and not any(folder.glob("results.*-of-*.jsonl")):
         raise DataError(f"{folder} holds no {RESULTS}: give the output folder of insid3 segment")
     found = []
-    try:
-        for line in last_lines(folder):
-            if line["error"] is None and not line.get("corrected"):
-                masks = masks_of(line)
-                done = all((folder / CORRECTED / mask).exists() for mask in masks)
-                score, area = float(line["score"] or 0), int(line["area"])
-                found.append(Doubt(line["target"], tuple(masks), score, area, line["reason"], done))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"results of {folder} are damaged ({error!r:.100}): make them again") from error
+    for line in last_results(folder):
+        if line["error"] is None and not line.get("corrected"):
+            masks = masks_of(line)
+            done = all((folder / CORRECTED / mask).exists() for mask in masks)
+            found.append(Doubt(line["target"], tuple(masks), line["score"] or 0.0, line["area"], line["reason"], done))
     return sorted(found, key=lambda doubt: (doubt.score, doubt.target))
 
 
 def strays(folder: Path, known: Sequence[Doubt]) -> list[str]:
     """Files among the corrections that are named as no result is."""
     names = {mask for doubt in known for mask in doubt.masks}
-    for line in last_lines(folder):
+    for line in last_results(folder):
         names.update(masks_of(line))
     there = (folder / CORRECTED).rglob("*") if (folder / CORRECTED).is_dir() else []
     files = sorted(file.relative_to(folder / CORRECTED).as_posix() for file in there if file.is_file())
@@ -64,9 +59,6 @@ def strays(folder: Path, known: Sequence[Doubt]) -> list[str]:
 def again(folder: Path) -> str:
     """The command that learns from the corrections."""
     settings, corrected = (shlex.quote(str(folder / name)) for name in ("run.toml", CORRECTED))
-    try:
-        if "rethresholded" in json.loads((folder / SETTINGS).read_text("utf-8")):
-            raise ValueError("rethresholded")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{folder} was not made by insid3 segment: nothing there can learn ({error!r:.80})") from error
+    if "rethresholded" in read_settings(folder):
+        raise DataError(f"{folder} was not made by insid3 segment: nothing there can learn from corrections")
     return f"insid3 segment --config {settings} --learn-from {corrected}"

@@ -15,8 +15,9 @@ import insid3
 from insid3.batch.folder import Folder
 from insid3.batch.formats.base import write_labels
 from insid3.batch.learn import Correction
+from insid3.batch.names import exists
 from insid3.batch.options import Options
-from insid3.batch.resume import earlier_lines
+from insid3.batch.resume import as_before, earlier_lines
 from insid3.batch.sources import Shard, Target
 from insid3.batch.work import Result, Work, Worker, local
 from insid3.concept import Concept
@@ -67,12 +68,15 @@ class Run:
         for concept in (*given, *used):
             model.check(concept)
         self.model, self.output, self.engine = model, output, engine or partial(local, model)
+        self.targets = targets
         self.pool: list[Target] = []  #: targets that are looked at first and help the others, whatever the shard
         if options and options.together:
             check_together(model.config)
             self.pool = pooled([target for target in targets if target.name not in (corrections or {})])
         made_with = _digest(used, self.pool)
-        self.work = Work(used, numbered(given), options or Options(), output, corrections or {}, made_with)
+        options = options or Options()
+        options = (options if overwrite else as_before(options, output)).decided(model.config.rule)
+        self.work = Work(used, numbered(given), options, output, corrections or {}, made_with)
         self.stop = False  #: set it to end after the target in hand
         mine = shard.of(targets) if shard else targets
         if shard:  # they may begin in different folders
@@ -119,7 +123,7 @@ class Run:
             self.close()
 
     def _whole(self, target: Target) -> bool:
-        return all(file.exists() for file in self.work.files(target))
+        return all(exists(file) for file in self.work.files(target))
 
     def _is_done(self, line: Mapping[str, Any]) -> bool:
         if line["error"] is not None:
@@ -150,6 +154,7 @@ class Run:
             "weights_hash": encoder.weights_hash,
             "engine": getattr(encoder, "engine", ""),
             "dtype": str(getattr(encoder, "dtype", "")).removeprefix("torch."),
+            "patch_size": encoder.patch_size,
             "config": self.model.config.as_dict(),
             "options": self.work.options.as_settings(),
             "scores": self.work.options.scores,

@@ -1,27 +1,34 @@
 """Targets on disk, and what their results are called."""
 
+import fnmatch
 import glob
 import os
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from insid3.batch.names import exists, safe_name
+from insid3.batch.passed import FOLDER, HIDDEN_FILE, HIDDEN_FOLDER, LINK, LOOP, SPECIAL, VIDEO, Kind, Passed, kind_of
 from insid3.errors import ConfigError, ImageError, OutputError
 from insid3.images import SUFFIXES
 
 _ESCAPED = re.compile(r"\[([*?[])\]")  # by glob.escape
-VIDEOS = {".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".wmv", ".flv", ".ogv"}
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A picture and the path of its results below the output folder, without suffix."""
+    """A picture and the path of its results below the output folder, without suffix.
+
+    Attributes:
+        is_renamed: the picture's own name is none that every disk and format can take.
+    """
 
     path: Path
     name: str
+    is_renamed: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -47,86 +54,208 @@ class Shard:
         return list(targets[self.index - 1 :: self.count])
 
 
-def find_targets(inputs: Sequence[str | os.PathLike[str]], output: str | os.PathLike[str]) -> list[Target]:
+def find_targets(
+    inputs: Sequence[str | os.PathLike[str]], output: str | os.PathLike[str], passed: Passed | None = None
+) -> list[Target]:
     """Files as they are given; folders recursively, with results mirroring their relative paths; patterns (`*`, `?`,
-    `[]`, `**`), mirrored from their first folder on; lists (`.txt`, or `-` for standard input, a path a line), mirrored
-    from the folder that all of a list have in common. Sorted by name.
+    `[]`, `**`), mirrored from their first folder on; lists (`.txt`, or `-` for standard input, a path a line or ended
+    by NUL), mirrored from the folder that all of a list have in common. Sorted by name.
 
-    Equal stems in one folder keep their extension. What lies below `output` is never a target. A file that does not
-    exist is a target too: it fails on its own, the others go on.
+    Equal stems in one folder keep their extension; what a disk or a format cannot take is changed (`safe_name`). What
+    lies below `output` is never a target. A file that does not exist is a target too: it fails on its own, the others
+    go on. Links to folders are not followed unless they are given by name.
+
+    Args:
+        passed: is told what folders, patterns and lists hold that is no target.
 
     Raises:
         ImageError: a folder, pattern or list without pictures, or one that cannot be read.
         OutputError: two targets would have the same results.
     """
-    out = Path(output).resolve()
+    search = _Search(Path(os.path.realpath(output)), Passed() if passed is None else passed)
     found: dict[Path, Path] = {}  # path -> relative path
     for given in [os.fspath(one) for one in inputs]:
-        pictures, kind = _expanded(given)
-        pictures = {path: name for path, name in pictures.items() if out not in path.resolve().parents}
+        pictures, kind = search.expanded(given)
+        pictures = {path: name for path, name in pictures.items() if not search.is_output(path)}
         if kind and not pictures:
-            raise ImageError(f"no pictures in {kind} (looked for {', '.join(sorted(SUFFIXES))}, not below {output})")
+            beside = f"; passed over: {search.passed}" if search.passed else ""
+            looked_for = ", ".join(sorted(SUFFIXES))
+            raise ImageError(f"no pictures in {kind} (looked for {looked_for}, not below {output}){beside}")
         found = {**pictures, **found}
     if not found:
         raise ImageError(f"no targets: what lies below the output folder {output} is never one")
-    named = [(path, relative.with_suffix("")) for path, relative in found.items()]
+    for path in found:
+        search.passed.take(path)
+    return sorted(_named(found), key=lambda target: target.name)
+
+
+def _named(found: dict[Path, Path]) -> list[Target]:
+    wanted = {path: relative.with_suffix("").as_posix() for path, relative in found.items()}
     for _ in range(2):  # a kept extension may clash once more: 1.jpg, 1.png and 1.jpg.gif
-        taken = Counter(_key(name) for _, name in named)
-        named = [(path, name if taken[_key(name)] == 1 else name.with_name(path.name)) for path, name in named]
-    taken = Counter(_key(name) for _, name in named)
-    for path, name in named:
-        if taken[_key(name)] > 1:
-            other = next(p for p, n in named if p != path and _key(n) == _key(name))
-            raise OutputError(f"{path} and {other} would both write {name}.png: run them with separate output folders")
-    return sorted((Target(path, name.as_posix()) for path, name in named), key=lambda target: target.name)
+        taken = Counter(_key(name) for name in wanted.values())
+        wanted = {p: name if taken[_key(name)] == 1 else found[p].as_posix() for p, name in wanted.items()}
+    first: dict[str, Path] = {}
+    for path, name in wanted.items():
+        other = first.setdefault(_key(name), path)
+        if other != path:
+            raise OutputError(
+                f"{path} and {other} would both write {safe_name(name)}.png: run them with separate output folders"
+            )
+    return [Target(path, safe_name(name), safe_name(name) != name) for path, name in wanted.items()]
 
 
-def _expanded(given: str) -> tuple[dict[Path, Path], str]:
-    """Pictures and the relative paths of their results; what they come from unless it is a single file."""
-    path = Path(given)
-    if given == "-":
-        return _listed(sys.stdin.read().splitlines(), Path()), "the list on standard input"
-    if path.is_dir():
-        return {picture: picture.relative_to(path) for picture in _pictures(path)}, f"folder {given}"
-    if path.suffix.lower() == ".txt":
+class _Search:
+    """Finds pictures below folders, by patterns and in lists.
+
+    Args:
+        output: real path; folders are not searched below it.
+        passed: is told what is not taken.
+    """
+
+    def __init__(self, output: Path, passed: Passed) -> None:
+        self.output, self.passed = output, passed
+
+    def is_output(self, path: str | Path) -> bool:
+        """Whether a path is the output folder, or lies below it."""
+        real = Path(os.path.realpath(path))
+        return real == self.output or self.output in real.parents
+
+    def expanded(self, given: str) -> tuple[dict[Path, Path], str]:
+        """Pictures and the relative paths of their results; what they come from unless it is a single file."""
+        path = Path(given)
+        if given == "-":
+            return self._listed(_text_of_stdin(), Path()), "the list on standard input"
+        if exists(path) and path.is_dir():
+            return {picture: picture.relative_to(path) for picture in self._below(path)}, f"folder {given}"
+        if path.suffix.lower() == ".txt":
+            try:
+                return self._listed(_text(path.read_bytes()), path.parent), f"list {given}"
+            except OSError as error:
+                raise ImageError(
+                    f"list {given} cannot be read ({error.strerror}): it must hold a path a line"
+                ) from error
+        if glob.has_magic(given) and not os.path.lexists(path):
+            parts = path.parts
+            first = next((i for i, part in enumerate(parts) if _is_magic(part)), len(parts) - 1)
+            fixed = Path(*map(_literal, parts[:first]))
+            pictures = {file: file.relative_to(fixed) for file in self._matching(fixed, parts[first:])}
+            if pictures or "*" in given or "?" in given:  # else a name with brackets, which is not there
+                return pictures, f"pattern {given}"
+        return self._given([path]), ""
+
+    def _given(self, paths: Sequence[Path]) -> dict[Path, Path]:
+        """Files by their names, unless they are of a kind that cannot even be tried."""
+        special = [path for path in paths if exists(path) and not (path.is_file() or path.is_dir())]
+        for path in special:
+            self.passed.add(path, SPECIAL)
+        return {path: Path(path.name) for path in paths if path not in special}
+
+    def _listed(self, text: str, folder: Path) -> dict[Path, Path]:
+        """Relative paths begin at the current folder, or where they are not found there at the list's."""
+        if "\0" in text:  # of find -print0, whose names are whatever there is
+            lines = text.split("\0")
+        else:
+            lines = [line.strip() for line in re.split(r"\r?\n", text) if not line.startswith("#")]
+        paths = [Path(line) for line in lines if line]
+        paths = [path if exists(path) or not exists(folder / path) else folder / path for path in paths]
+        for path in paths:
+            if kind_of(path.name) is VIDEO:
+                self.passed.add(path, VIDEO)
+        relative = self._given([path for path in paths if kind_of(path.name) is not VIDEO])
+        full = {path: Path(os.path.abspath(path)) for path in relative}
         try:
-            return _listed(path.read_text("utf-8-sig").splitlines(), path.parent), f"list {given}"
-        except (OSError, ValueError) as error:
-            raise ImageError(f"list {given} cannot be read ({error}): it must hold a path a line") from error
-    if glob.has_magic(given) and not path.exists():
-        parts = Path(given).parts
-        first = next((i for i, part in enumerate(parts) if glob.has_magic(_ESCAPED.sub("", part))), len(parts) - 1)
-        fixed = Path(*(_ESCAPED.sub(r"\1", part) for part in parts[:first]))
-        files = (Path(match) for match in glob.iglob(given, recursive=True))  # noqa: PTH207  Path.glob takes no absolute ones
-        found = (file for file in files if file.suffix.lower() in SUFFIXES and file.is_file())
-        pictures = {file: file.relative_to(fixed) for file in found}
-        if pictures or "*" in given or "?" in given:  # else a name with brackets, which is not there
-            return pictures, f"pattern {given}"
-    return {path: Path(path.name)}, ""
+            common = os.path.commonpath([path.parent for path in full.values()]) if full else ""
+        except ValueError:  # on several drives
+            return relative
+        return {path: whole.relative_to(common) for path, whole in full.items()}
+
+    def _below(self, folder: Path) -> Iterator[Path]:
+        """The pictures of a folder and of those in it."""
+        left = [folder]
+        while left:
+            for entry in self._entries(left.pop()):
+                kind = _kind(entry)
+                if kind is FOLDER:
+                    left.append(Path(entry.path))
+                elif kind is None:
+                    yield Path(entry.path)
+                else:
+                    self.passed.add(entry.path, kind)
+
+    def _matching(self, folder: Path, parts: Sequence[str]) -> Iterator[Path]:
+        """The pictures whose path from a folder on is that of a pattern; `**` goes as deep as there are folders."""
+        part, rest = parts[0], parts[1:]
+        if part in (".", ".."):
+            yield from self._matching(folder / part, rest) if rest else ()
+            return
+        deep = part == "**"
+        if deep and rest:
+            yield from self._matching(folder, rest)
+        for entry in self._entries(folder):
+            if not (deep or fnmatch.fnmatch(entry.name, part)):
+                continue
+            kind = _kind(entry, hides=not part.startswith("."))
+            if kind is LINK and not _is_magic(part):  # it is named
+                kind = FOLDER
+            if kind is FOLDER and (deep or rest):
+                self.passed.take(entry.path)
+                yield from self._matching(Path(entry.path), parts if deep else rest)
+            elif kind in (LINK, LOOP, HIDDEN_FOLDER) or not rest:
+                if kind is None:
+                    yield Path(entry.path)
+                else:
+                    self.passed.add(entry.path, kind)
+
+    def _entries(self, folder: Path) -> list[os.DirEntry[str]]:
+        """What lies in a folder without the output folder; nothing where there is no folder."""
+        if self.is_output(folder):
+            return []
+        try:
+            with os.scandir(folder) as entries:
+                return [e for e in entries if e.name != self.output.name or not self.is_output(e.path)]
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except OSError as error:
+            raise ImageError(f"folder {folder} cannot be read ({error.strerror}): leave it out or allow it") from error
 
 
-def _listed(lines: Iterable[str], folder: Path) -> dict[Path, Path]:
-    """Relative paths begin at the current folder, or where they are not found there at the list's."""
-    paths = [Path(line.strip()) for line in lines if line.strip() and not line.startswith("#")]
-    paths = [path if path.exists() or not (folder / path).exists() else folder / path for path in paths]
-    full = {path: Path(os.path.abspath(path)) for path in paths}
+def _kind(entry: os.DirEntry[str], *, hides: bool = True) -> Kind | None:
+    """What an entry of a folder is passed over as; FOLDER of one to look into, None of a picture.
+
+    Args:
+        hides: a dot at the beginning hides it.
+    """
+    hidden = hides and entry.name.startswith(".")
     try:
-        common = os.path.commonpath([path.parent for path in full.values()]) if full else ""
-    except ValueError:  # on several drives
-        return {path: Path(path.name) for path in paths}
-    return {path: whole.relative_to(common) for path, whole in full.items()}
+        if entry.is_dir():
+            return HIDDEN_FOLDER if hidden else LINK if entry.is_symlink() else FOLDER
+        if not (entry.is_file() or (entry.is_symlink() and not Path(entry.path).exists())):
+            return SPECIAL
+    except OSError:
+        return LOOP
+    if hidden:
+        return HIDDEN_FILE
+    return None if Path(entry.name).suffix.lower() in SUFFIXES else kind_of(entry.name)
 
 
-def _pictures(folder: Path) -> Iterable[Path]:
-    def unreadable(error: OSError) -> None:
-        raise ImageError(f"folder {error.filename} cannot be read ({error.strerror}): leave it out or allow it")
-
-    for where, folders, files in os.walk(folder, onerror=unreadable):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in files:
-            if Path(name).suffix.lower() in SUFFIXES and not name.startswith("."):
-                yield Path(where, name)
+def _is_magic(part: str) -> bool:
+    return glob.has_magic(_ESCAPED.sub("", part))
 
 
-def _key(name: Path) -> str:
-    return name.as_posix().casefold()  # some file systems do not tell A from a
+def _literal(part: str) -> str:
+    return _ESCAPED.sub(r"\1", part)
+
+
+def _text_of_stdin() -> str:
+    return _text(sys.stdin.buffer.read()) if hasattr(sys.stdin, "buffer") else sys.stdin.read()
+
+
+def _text(content: bytes) -> str:
+    """A list as it was saved, whatever a name's bytes are; Windows likes UTF-16."""
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return content.decode("utf-16", "replace")
+    return content.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
+
+
+def _key(name: str) -> str:
+    return safe_name(name).casefold()  # some file systems do not tell A from a

@@ -1,12 +1,12 @@
 """What is done to a target: read, marked, written. One `Worker` in this process, or several in others."""
 
-import re
+import errno
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
@@ -15,13 +15,17 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, UInt8
 
+from insid3.batch.dust import Dropped, patch_area
 from insid3.batch.learn import Correction
-from insid3.batch.options import Options, indexed, placed
+from insid3.batch.names import slugs as slugs
+from insid3.batch.options import Options, all_gone, indexed, placed
+from insid3.batch.result import Result as Result
 from insid3.batch.sources import Target
 from insid3.batch.writers import write_heat, write_index, write_mask, write_overlay, write_scores
+from insid3.blocks import is_out_of_memory
 from insid3.concept import Concept
 from insid3.encoded import Encoded
-from insid3.errors import ImageError, SizeError
+from insid3.errors import ImageError, OutputError, SizeError
 from insid3.images import read_image, read_values
 from insid3.instances import Instance, split
 from insid3.labels import Label, LabelMap
@@ -29,44 +33,8 @@ from insid3.pipeline import INSID3
 from insid3.storage import writing
 from insid3.together import Together
 
+_OF_NAMES = (errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ)  # a disk's errors about what a file is called
 _DECODERS = 2  # threads; one picture more than these wait decoded
-
-
-@dataclass(frozen=True)
-class Result:
-    """One line of results.jsonl. Paths: `target` as it was given, others relative to the output folder.
-
-    Attributes:
-        mask: one concept's, or the index of several; None with overlapping masks, see `concepts`.
-        score: of several concepts the lowest of those that were found, or else the highest.
-        area: marked pixels.
-        reason: why nothing is marked, or an edge not refined as asked.
-        seconds: reading, marking and writing.
-        error: why there is no mask; None where there is one.
-        made_with: digest of the concepts.
-        concepts: of several: name -> score, area, reason, and the mask of its own if masks overlap.
-        instances: connected parts, where asked for: concept (name), box (x0, y0, x1, y1), area, score.
-        corrected: digest of the correction that the mask is; None where it was computed.
-        remembered: concepts for which later frames of a video have this one as a further shot.
-    """
-
-    target: str
-    mask: str | None = None
-    score: float | None = None
-    area: int | None = None
-    reason: str | None = None
-    seconds: float = 0.0
-    error: str | None = None
-    made_with: str | None = field(default=None)
-    concepts: dict[str, dict[str, Any]] | None = None
-    instances: list[dict[str, Any]] | None = None
-    corrected: str | None = None
-    remembered: list[str] | None = None
-
-    def line(self) -> dict[str, Any]:
-        """What is written of it: the first seven always, the rest where there is something to say."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: value for i, (name, value) in enumerate(values.items()) if i < 7 or value is not None}
 
 
 @dataclass(frozen=True)
@@ -76,6 +44,7 @@ class Loaded:
     Attributes:
         window: rows and columns that are looked at.
         ignored: what is not to be marked.
+        remarks: what was done to the picture to read it.
     """
 
     target: Target
@@ -83,6 +52,7 @@ class Loaded:
     picture: UInt8[np.ndarray, "H W 3"]
     window: tuple[slice, slice]
     ignored: Bool[np.ndarray, "H W"] | None
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,7 +113,8 @@ class Worker:
     """Does the work with one model, target by target."""
 
     def __init__(self, model: INSID3, work: Work) -> None:
-        self.model, self.work, self.labels, self.options = model, work, work.labels, work.options
+        self.model, self.work, self.labels = model, work, work.labels
+        self.options = work.options.decided(model.config.rule)
 
     def results(self, loaded: Iterable[Loaded | Result]) -> Iterator[Result]:
         """Of targets in memory, and of those that could not be read; a result's files are on disk when it comes.
@@ -161,9 +132,9 @@ class Worker:
                 if isinstance(one, Result):
                     yield one
                 elif correction := corrections.get(one.target.name):
-                    yield self._corrected(one, correction)
+                    yield self._attempted(one, partial(self._corrected, one, correction))
                 else:
-                    yield self._attempted(one, next(encoded))
+                    yield self._attempted(one, partial(self._marked, one, next(encoded)))
 
     def of(self, targets: Iterable[Target]) -> Iterator[Result]:
         """Of targets on disk; threads decode ahead."""
@@ -177,25 +148,35 @@ class Worker:
             SizeError: as `results`.
         """
         with closing(self._read(pool)) as loaded:
-            seen = (one for one in loaded if isinstance(one, Loaded))
-            encoded = ((one.target.name, self.model.encode(one.picture[one.window])) for one in seen)
-            return Together.of(self.model, self.work.concepts, encoded)
+            return Together.of(self.model, self.work.concepts, self._seen(loaded))
+
+    def _seen(self, loaded: Iterable[Loaded | Result]) -> Iterator[tuple[str, Encoded]]:
+        for one in loaded:
+            if isinstance(one, Loaded):
+                try:
+                    yield one.target.name, self.model.encode(one.picture[one.window])
+                except MemoryError as error:
+                    if self._stops(error):
+                        raise
 
     def load(self, target: Target) -> Loaded | Result:
-        start = time.perf_counter()
+        start, told = time.perf_counter(), list[str]()
         try:
-            picture = read_image(target.path, self.model.config.max_pixels)
-            return self.prepared(target, picture, start)
+            config = self.model.config
+            picture = read_image(target.path, config.max_pixels, stretch=config.stretch, told=told)
+            return self.prepared(target, picture, start, told)
         except ImageError as error:
             return Result(str(target.path), error=str(error), seconds=_since(start))
 
-    def prepared(self, target: Target, picture: UInt8[np.ndarray, "H W 3"], start: float) -> Loaded | Result:
+    def prepared(
+        self, target: Target, picture: UInt8[np.ndarray, "H W 3"], start: float, remarks: Sequence[str] = ()
+    ) -> Loaded | Result:
         try:
             window = self.options.window(picture.shape[:2], str(target.path))
             ignored = self.options.ignored(target.name, picture.shape[:2], self.model.config.max_pixels)
         except ImageError as error:
             return Result(str(target.path), error=str(error), seconds=_since(start))
-        return Loaded(target, start, picture, window, ignored)
+        return Loaded(target, start, picture, window, ignored, tuple(remarks))
 
     def label(self, target: Target, encoded: Encoded) -> LabelMap:
         concepts, together = self.work.concepts, self.work.together
@@ -214,7 +195,7 @@ class Worker:
             finally:
                 threads.shutdown(wait=True, cancel_futures=True)
 
-    def _encoded(self, loaded: Sequence[Loaded]) -> list[Encoded | SizeError]:
+    def _encoded(self, loaded: Sequence[Loaded]) -> list[Encoded | MemoryError]:
         """All at once, or one by one where they are too much; not again what is in the pool."""
         pictures = {one.target.name: one.picture[one.window] for one in loaded}
         known: dict[str, Encoded] = {}
@@ -225,47 +206,64 @@ class Worker:
         try:
             known |= zip(new, self.model.encode_many([pictures[name] for name in new]) if new else (), strict=True)
             return [known[name] for name in pictures]
-        except SizeError as error:
-            if self.model.config.tile is None:
+        except MemoryError as error:
+            if self._stops(error):
                 raise
             return [error] if len(loaded) == 1 else [self._encoded([one])[0] for one in loaded]
 
-    def _attempted(self, loaded: Loaded, encoded: Encoded | SizeError) -> Result:
-        try:
-            if isinstance(encoded, SizeError):
-                raise encoded
-            return self._marked(loaded, encoded)
-        except SizeError as error:  # of a picture that is larger than others
-            return Result(str(loaded.target.path), error=f"{loaded.target.path}: {error}", seconds=_since(loaded.start))
+    def _stops(self, error: MemoryError) -> bool:
+        """Whether every other target would fail too: the encoder's square is the same for all that are seen whole."""
+        is_of_picture = not isinstance(error, SizeError) or isinstance(error.__cause__, MemoryError)
+        return self.model.config.tile is None and not is_of_picture
 
-    def _marked(self, loaded: Loaded, encoded: Encoded) -> Result:
+    def _attempted(self, loaded: Loaded, make: Callable[[], Result]) -> Result:
+        """A target's result, or why there is none; what stops the whole run is raised."""
+        path = loaded.target.path
+        try:
+            return make()
+        except ImageError as error:
+            told = str(error)
+        except OutputError as error:
+            cause = error.__cause__
+            if not (isinstance(cause, OSError) and cause.filename and cause.errno in _OF_NAMES):
+                raise
+            told = f"{path}: this disk takes no result called {loaded.target.name}: give the picture a shorter name"
+        except (MemoryError, RuntimeError) as error:  # of a picture that is larger than others
+            if not is_out_of_memory(error):
+                raise
+            more = str(error) if isinstance(error, SizeError) else "it needs more memory than there is: shrink it"
+            told = f"{path}: {more}"
+        return Result(str(path), error=told, seconds=_since(loaded.start))
+
+    def _marked(self, loaded: Loaded, encoded: Encoded | MemoryError) -> Result:
+        if isinstance(encoded, MemoryError):
+            raise encoded
         options, size = self.options, loaded.picture.shape[:2]
         found = self.label(loaded.target, encoded)
-        masks = options.finish(found.masks, size, loaded.window, loaded.ignored)
+        seen = loaded.picture[loaded.window].shape[:2]
+        patch, dropped = patch_area(seen, self.model.config, self.model.encoder.patch_size), list[Dropped]()
+        masks = options.finish(found.masks, size, loaded.window, loaded.ignored, patch, dropped)
         parts: list[Instance] = []
         if options.instances:
             for i, (mask, result) in enumerate(zip(masks, found.results, strict=True)):
                 parts += split(mask, placed(result.similarity_at(), size, loaded.window, 0) if mask.any() else None, i)
         self._write(loaded, masks, parts)
-        for i, result in enumerate(found.results):
+        for i, one in enumerate(found.results):
             if options.heat:
-                heat = placed(result.similarity_at(), size, loaded.window, 0)
+                heat = placed(one.similarity_at(), size, loaded.window, 0)
                 writing(partial(write_heat, self.work.file(loaded.target, "_heat.jpg", i), loaded.picture, heat))
             if options.scores:
-                scores = placed(result.scores, size, loaded.window, -1)
+                scores = placed(one.scores, size, loaded.window, -1)
                 file = self.work.file(loaded.target, f"_score.{options.scores}", i)
                 writing(partial(write_scores, file, scores))
-        return replace(self._result(loaded, found, masks, parts), remembered=self.seen(loaded, encoded, masks))
+        made = self._result(loaded, found, masks, parts, dropped)
+        return replace(made, remembered=self.seen(loaded, encoded, masks))
 
     def _corrected(self, loaded: Loaded, correction: Correction) -> Result:
-        start = time.perf_counter()
-        try:
-            masks = correction.masks(loaded.picture.shape[:2], self.labels, self.model.config.max_pixels)
-        except ImageError as error:
-            return Result(str(loaded.target.path), error=str(error), seconds=_since(start))
+        masks = correction.masks(loaded.picture.shape[:2], self.labels, self.model.config.max_pixels)
         parts = [p for i, mask in enumerate(masks) for p in split(mask, None, i)] if self.options.instances else []
         self._write(loaded, masks, parts)
-        return self._result(loaded, None, masks, parts, correction.digest)
+        return self._result(loaded, None, masks, parts, [Dropped()] * len(masks), correction.digest)
 
     def _write(self, loaded: Loaded, masks: Sequence[Bool[np.ndarray, "H W"]], parts: Sequence[Instance]) -> None:
         colours = [label.colour for label in self.labels]
@@ -284,17 +282,20 @@ class Worker:
         found: LabelMap | None,
         masks: Sequence[Bool[np.ndarray, "H W"]],
         parts: Sequence[Instance],
+        dropped: Sequence[Dropped],
         corrected: str | None = None,
     ) -> Result:
         one, apart = len(masks) == 1, len(masks) > 1 and self.options.overlap == "all"
         told: dict[str, dict[str, Any]] = {}
-        for i, (label, mask) in enumerate(zip(self.labels, masks, strict=True)):
+        for i, (label, mask, dust) in enumerate(zip(self.labels, masks, dropped, strict=True)):
             area, reason, score = int(mask.sum()), None if mask.any() else "not in the correction", float(mask.any())
             if found is not None:
                 score, reason = found.results[i].score, found.results[i].reason
-                if not area and not reason:
-                    score, reason = 0.0, "all that was found is another concept's, too small or ignored"
+                if not area and (dust or not reason):
+                    score, reason = 0.0, all_gone(dust, self.options)
             told[label.name] = {"score": round(score, 4), "area": area, "reason": reason}
+            if dust:
+                told[label.name]["dropped"] = dust.told()
             if apart:
                 file = self.work.file(loaded.target, ".png", i)
                 told[label.name]["mask"] = file.relative_to(self.work.output).as_posix()
@@ -316,6 +317,8 @@ class Worker:
             concepts=None if one else told,
             instances=instances if self.options.instances else None,
             corrected=corrected,
+            dropped=sum(dropped, Dropped()).told(),
+            remarks=list(loaded.remarks) or None,
         )
 
 
@@ -337,14 +340,3 @@ def _ahead(
 
 def _since(start: float) -> float:
     return round(time.perf_counter() - start, 3)
-
-
-def slugs(labels: Sequence[Label]) -> list[str]:
-    """Names as parts of file names, no two alike."""
-    found: list[str] = []
-    for i, label in enumerate(labels):
-        slug = re.sub(r"[^\w-]+", "_", label.name) or "_"
-        while slug.casefold() in {other.casefold() for other in found}:
-            slug += f"_{i + 1}"
-        found.append(slug)
-    return found

@@ -59,13 +59,15 @@ def write_scores(path: Path, scores: Float[np.ndarray, "H W"]) -> None:
 
 def read_scores(path: Path) -> Float[np.ndarray, "H W"]:
     """What `write_scores` wrote; ImageError where that is not to be had."""
-    if path.suffix != ".npy":
-        return (read_values(path) / _STEPS - 1).astype(np.float32)
     try:
-        scores: np.ndarray = np.load(path, allow_pickle=False)
+        scores: np.ndarray = np.load(path, allow_pickle=False) if path.suffix == ".npy" else read_values(path)
     except (OSError, ValueError) as error:
-        raise ImageError(f"{path} cannot be read ({error}): mark the picture again") from error
-    return scores
+        if isinstance(error, ImageError):
+            raise
+        raise ImageError(f"{path} holds no scores: mark the picture again") from error
+    if scores.ndim != 2 or scores.dtype.kind not in "uif" or not scores.size:
+        raise ImageError(f"{path} holds no scores, one number for each pixel: mark the picture again")
+    return scores if path.suffix == ".npy" else (scores / _STEPS - 1).astype(np.float32)
 
 
 def _save(path: Path, image: Image.Image) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from insid3 import __version__
+from insid3.cli.terminal import accept_any_name, printable
 from insid3.errors import Insid3Error
 
 COMMANDS = (
@@ -70,10 +71,19 @@ def _root(
 
 def main() -> None:
     """Entry point: expected errors become one line on stderr and exit status 2."""
+    accept_any_name()
     for commands in COMMANDS:
         import_module(f"insid3.cli.{commands}")
     try:
         app()
     except (Insid3Error, OSError) as error:
-        typer.echo(f"insid3: {error}", err=True)
+        lines = f"insid3: {_told(error)}".split("\n  ")  # a list of names, in some messages
+        typer.echo("\n  ".join(map(printable, lines)), err=True)
         sys.exit(2)
+
+
+def _told(error: Exception) -> str:
+    """What went wrong, without the number that an operating system has for it."""
+    if isinstance(error, Insid3Error) or not isinstance(error, OSError) or not error.strerror:
+        return str(error)
+    return f"{error.filename}: {error.strerror}" if error.filename else error.strerror

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from insid3.cli import app
+from insid3.cli.terminal import printable
 from insid3.errors import ConfigError
 
 Results = Annotated[Path, typer.Argument(help="Output folder of insid3 segment.", show_default=False)]
@@ -27,6 +28,12 @@ def convert(
     append_to: Annotated[
         Path | None, typer.Option("--append-to", help="COCO file that is kept and added to (--to coco).")
     ] = None,
+    boxes_as_masks: Annotated[
+        bool, typer.Option("--boxes-as-masks", help="Read boxes without an outline as masks of all their pixels.")
+    ] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Write nothing if anything of the source would be left out.")
+    ] = False,
 ) -> None:
     """Write masks as annotations of another tool.
 
@@ -42,7 +49,8 @@ def convert(
     cvat          CVAT for images 1.1, masks for what has holes
     voc           Pascal VOC: SegmentationClass, SegmentationObject, Annotations
 
-    Names, ids and colours are in concepts.json beside them. What a format cannot keep is said.
+    Names, ids and colours are in concepts.json beside them. What is left out of the source (lines, points, boxes,
+    damaged entries) and what the other format cannot keep is counted and named on standard error.
     """
     from insid3.batch.convert import convert as run
     from insid3.batch.formats.coco import Coco
@@ -54,8 +62,8 @@ def convert(
             raise ConfigError("--append-to goes with --to coco")
         into = Coco(polygons=to == "coco-polygon", append_to=append_to)
     check_writable(output)
-    for note in run(source, to, output, from_, images, into):
-        typer.echo(f"{to}: {note}", err=True)
+    for note in run(source, to, output, from_, images, into, boxes_as_masks=boxes_as_masks, strict=strict):
+        typer.echo(printable(f"{to}: {note}"), err=True)
     typer.echo(f"{output}: {to}", err=True)
 
 
@@ -86,24 +94,33 @@ def review(
     open_ = [doubt for doubt in found if not doubt.corrected]
     corrected = len(found) - len(open_)
     table = Table(
-        "score", "marked px", box=None, title=f"corrections go to {results / CORRECTED}", title_justify="left"
+        "score",
+        "marked px",
+        box=None,
+        title=escape(printable(f"corrections go to {results / CORRECTED}")),
+        title_justify="left",
     )
     for heading in ("target", "save as", "reason"):
         table.add_column(heading, overflow="fold")
     for doubt in open_[: count or None]:
-        masks = "\n".join(map(escape, doubt.masks))
-        table.add_row(f"{doubt.score:.3f}", f"{doubt.area:,}", escape(doubt.target), masks, escape(doubt.reason or ""))
+        masks = "\n".join(escape(printable(mask)) for mask in doubt.masks)
+        target, reason = (escape(printable(text)) for text in (doubt.target, doubt.reason or ""))
+        table.add_row(f"{doubt.score:.3f}", f"{doubt.area:,}", target, masks, reason)
     console = Console()
     console.print(table)
     for stray in strays(results, found):
-        console.print(f"[red]{escape(stray)}[/red] in {CORRECTED}/ is named as no result is", highlight=False)
+        console.print(
+            f"[red]{escape(printable(stray))}[/red] in {CORRECTED}/ is named as no result is", highlight=False
+        )
     shown = min(len(open_), count or len(open_))
     console.print(f"{shown} of {len(open_)} results, {corrected} corrected since the last run", highlight=False)
     if corrected:
-        console.print(f"now run: {escape(again(results))}", highlight=False, soft_wrap=True)
+        console.print(f"now run: {escape(printable(again(results)))}", highlight=False, soft_wrap=True)
     if sheet is not None:
         _sheet(
-            results, [(f"{doubt.score:.2f}  {doubt.target}", doubt.masks[0]) for doubt in open_[: count or None]], sheet
+            results,
+            [(printable(f"{doubt.score:.2f}  {doubt.target}"), doubt.masks[0]) for doubt in open_[: count or None]],
+            sheet,
         )
 
 
@@ -127,8 +144,11 @@ def rethreshold(
     from insid3.cli.options import check_writable
 
     check_writable(output)
-    areas = [line["area"] for line in run(results, output, threshold, min_area)]
-    typer.echo(f"{len(areas)} masks ({areas.count(0)} empty): {output}", err=True)
+    lines = [(line["area"], line.get("dropped")) for line in run(results, output, threshold, min_area)]
+    dropped = sum(dust["parts"] for _, dust in lines if dust)
+    more = f", dropped {dropped} part(s) that were too small (--min-area 0 keeps them)" if dropped else ""
+    empty = sum(not area for area, _ in lines)
+    typer.echo(printable(f"{len(lines)} masks ({empty} empty){more}: {output}"), err=True)
 
 
 def _sheet(results: Path, entries: list[tuple[str, str]], path: Path) -> None:

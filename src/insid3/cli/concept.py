@@ -8,6 +8,7 @@ import typer
 
 from insid3.cli import app
 from insid3.cli.options import (
+    BoxesAsMasks,
     Category,
     CocoFile,
     CocoImage,
@@ -21,6 +22,7 @@ from insid3.cli.options import (
     make_concept,
     with_model,
 )
+from insid3.cli.terminal import printable
 
 
 @app.command()
@@ -34,6 +36,7 @@ def concept(
     from_coco: CocoFile = None,
     image: CocoImage = None,
     category: Category = None,
+    boxes_as_masks: BoxesAsMasks = False,
     negative: Negatives = None,
     name: Name = None,
     id: Annotated[int | None, typer.Option("--id", help="Its number in exports.", show_default=False)] = None,
@@ -52,16 +55,18 @@ def concept(
     try:
         rgb = parse_colour(colour) if colour else None
     except ValueError as error:
-        raise ConfigError(f"--colour: {error}") from error
+        raise ConfigError(f"--colour: a colour looks like #ff8000, not {colour!r}") from error
     check_writable(output.parent)
     loaded = model.load()
-    made = make_concept(loaded, reference, mask, None, label, from_coco, image, category, negative, name or output.stem)
+    called = name or category or (None if output.stem == "concept" else output.stem)  # which says nothing
+    made = make_concept(
+        loaded, reference, mask, None, label, from_coco, image, category, negative, called, boxes_as_masks
+    )
     made = replace(made, id=id, colour=rgb)
     try:
         made.save(output)
     except OSError as error:
-        raise OutputError(f"cannot write {output}: {error}") from error
+        raise OutputError(f"cannot write {output}: {error.strerror or error}") from error
     if not model.quiet:
-        typer.echo(
-            f"{output}: concept {made.name!r}, {made.shots} shot(s), {made.backbone} at {made.size} px", err=True
-        )
+        what = f"concept '{made.name}', {made.shots} shot(s), {made.backbone} at {made.size} px"
+        typer.echo(printable(f"{output}: {what}"), err=True)

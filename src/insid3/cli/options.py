@@ -4,6 +4,7 @@ import inspect
 import os
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
@@ -11,11 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from insid3.cli.terminal import printable
 from insid3.config import PLUS, Aggregation, Basis, Config, Fit, Preset, Refine, Rule, Solver, Upsample, flag
 from insid3.errors import ConceptError, ConfigError
 from insid3.on_ray import Pool
 
 if TYPE_CHECKING:
+    from insid3.annotations import Example
     from insid3.concept import Concept
     from insid3.pipeline import INSID3
 
@@ -44,6 +47,7 @@ _SETTINGS: dict[str, tuple[Any, str]] = {
     "crf_size": (int, "Side in pixels of the square, or tile, on which the edge is refined."),
     "min_score": (float, "Empty masks that score below this, from 0 to 1: the concept is taken to be absent there."),
     "max_pixels": (int, "Refuse pictures with more pixels than this."),
+    "stretch": (str, "LOW,HIGH: the numbers that become black and white, 0,4095 of 12 bits; also of 8-bit pictures."),
 }
 
 
@@ -144,7 +148,7 @@ class Model:
         if self.quiet:
             warnings.simplefilter("ignore")
         elif not self.verbose:
-            warnings.formatwarning = lambda message, *_: f"insid3: {message}\n"
+            warnings.formatwarning = lambda message, *_: f"insid3: {printable(message)}\n"
         return self.loader()()
 
 
@@ -208,6 +212,14 @@ CocoImage = Annotated[str | None, typer.Option("--image", help="Its image: id or
 Category = Annotated[
     str | None, typer.Option("--category", help="Its category, or the label of a labelme file.", rich_help_panel=_PANEL)
 ]
+BoxesAsMasks = Annotated[
+    bool,
+    typer.Option(
+        "--boxes-as-masks",
+        help="Take a box of an annotation file that has no outline as the mask.",
+        rich_help_panel=_PANEL,
+    ),
+]
 Negatives = Annotated[
     list[Path] | None,
     typer.Option(
@@ -230,13 +242,13 @@ def make_concept(
     category: str | None,
     negatives: list[Path] | None,
     name: str | None,
+    boxes_as_masks: bool = False,
 ) -> "Concept":
-    """The concept that the options of "The example" describe.
+    """The concept that the options of "The example" describe; called by --name, its category, or its first picture.
 
     Raises:
         ConceptError: options that contradict each other, and all that `INSID3.concept` raises.
     """
-    from insid3 import annotations
     from insid3.concept import Concept
 
     if file is not None:
@@ -250,8 +262,8 @@ def make_concept(
     if from_coco is not None:
         if image is None or masks or len(pictures) > 1:
             raise ConceptError("--from-coco goes with --image, --category and at most one --reference")
-        pair = annotations.from_coco(from_coco, image, category, pictures[0] if pictures else None)
-        pictures, drawn = [pair[0]], [pair[1]]
+        shot = _example(from_coco, image, category, pictures[0] if pictures else None, "coco", boxes_as_masks)
+        pictures, drawn, category = [shot.picture], [shot.mask], shot.category
     elif image is not None:
         raise ConceptError("--image goes with --from-coco")
     in_files = [isinstance(mask, Path) and mask.suffix.lower() == ".json" for mask in drawn]
@@ -265,15 +277,17 @@ def make_concept(
         )
     if label is not None and (from_coco is not None or any(in_files)):
         raise ConceptError("--label chooses a value of a mask; annotation files have --category")
+    found = category
     for i, in_file in enumerate(in_files):
         if in_file:
-            pictures[i], drawn[i] = annotations.from_labelme(drawn[i], category, pictures[i])
+            shot = _example(drawn[i], None, category, pictures[i], "labelme", boxes_as_masks)
+            pictures[i], drawn[i], found = shot.picture, shot.mask, found or shot.category
     if label is not None and label != "any" and not label.lstrip("-").isdigit():
         raise ConceptError(f"--label must be a whole number or 'any', got {label!r}")
     return model.concept(
         pictures,
         drawn,
-        name=name or category or "concept",
+        name=name or found,
         negatives=negatives or [],
         label=label if label in (None, "any") else int(label),  # type: ignore[arg-type]
     )
@@ -290,17 +304,34 @@ def make_concepts(
     category: str | None,
     negatives: list[Path] | None,
     name: str | None,
+    boxes_as_masks: bool = False,
 ) -> "list[Concept]":
     """As `make_concept`, of several files, which may hold several concepts each and get the negatives too."""
     from insid3.batch.examples import find_examples
 
     if not files:
-        return [make_concept(model, references, masks, None, label, from_coco, image, category, negatives, name)]
+        options = (label, from_coco, image, category, negatives, name, boxes_as_masks)
+        return [make_concept(model, references, masks, None, *options)]
     _alone(
         reference=references, mask=masks, from_coco=from_coco, label=label, image=image, category=category, name=name
     )
     made = [example.make(model) for file in files for example in find_examples(file)]
     return [model.extend(concept, negatives=list(negatives or [])) for concept in made]
+
+
+def _example(
+    file: Path, image: str | None, category: str | None, picture: Any, format: str, boxes_as_masks: bool
+) -> "Example":
+    """A shot from an annotation file, and word of what was left out of it."""
+    from insid3.annotations import example_from
+    from insid3.batch.convert import detect
+
+    with suppress(ConfigError):  # whatever the option is called, the file's own format is read
+        format = detect(file)
+    found = example_from(file, image, category, picture, format=format, boxes_as_masks=boxes_as_masks)
+    for note in found.left_out:
+        warnings.warn(f"{file}: {note}", stacklevel=3)
+    return found
 
 
 def _alone(**others: Any) -> None:

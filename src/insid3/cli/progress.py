@@ -1,28 +1,70 @@
 """A run as it is seen on a terminal."""
 
 import signal
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import typer
 
 from insid3.cli.options import Model
+from insid3.cli.terminal import printable
 
 if TYPE_CHECKING:
+    from insid3.batch.passed import Passed
+    from insid3.batch.result import Result
     from insid3.batch.runner import Run
-    from insid3.batch.work import Result
+    from insid3.batch.sources import Target
+
+_REMEDIES = {"stretched": "--stretch LOW,HIGH fixes the range for all"}  # of kinds of remarks
+_ROUTINE = ("repaired",)  # remarks that are told only where everything is
+_DETAILS = 3  # of one kind of remarks
 
 
-def work_through(run: "Run", model: Model, what: str, overwrite: bool) -> int:
-    """Do it and show how far it is; how many failed."""
+@dataclass
+class _Tally:
+    """What became of the targets of a run, counted.
+
+    Attributes:
+        below: those with a concept whose score is too low to count.
+        parts: those that were smaller than --min-area.
+        remarks: by their kinds, of how many pictures each was made.
+    """
+
+    done: int = 0
+    failed: int = 0
+    empty: int = 0
+    below: int = 0
+    parts: int = 0
+    remarks: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+
+    def add(self, result: "Result", low: list[str]) -> None:
+        self.done += 1
+        self.failed += result.error is not None
+        self.empty += result.area == 0
+        self.below += bool(low)
+        self.parts += (result.dropped or {}).get("parts", 0)
+        for kind, details in {kind: details for kind, _, details in map(_split, result.remarks or [])}.items():
+            self.remarks[kind][details] += 1
+
+
+def work_through(run: "Run", model: Model, what: str, overwrite: bool, passed: "Passed | None" = None) -> int:
+    """Do it, show how far it is, and tell in the end what became of everything; how many failed.
+
+    Args:
+        passed: what lies among the targets and is none.
+    """
     from rich.console import Console
     from rich.markup import escape
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    console = Console(stderr=True)
-    failed = empty = done = below = 0
-    least = run.model.config.min_score
+    console, tally = Console(stderr=True), _Tally()
+
+    def say(line: str, style: str = "") -> None:
+        console.print(f"{style}{escape(printable(line))}", highlight=False, soft_wrap=True)
+
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -32,40 +74,79 @@ def work_through(run: "Run", model: Model, what: str, overwrite: bool) -> int:
     )
     with Progress(*columns, console=console, disable=model.quiet) as progress, _stopping(run) as stopped:
         total = len(run.todo) + run.done_before
-        bar = progress.add_task(f"marking {escape(what)}", total=total, completed=run.done_before, rate="")
+        bar = progress.add_task(f"marking {escape(printable(what))}", total=total, completed=run.done_before, rate="")
         try:
             for result in run:
-                done += 1
-                failed += result.error is not None
-                empty += result.area == 0
                 low = _too_low(result, run.work.labels[0].name)
-                below += bool(low)
+                tally.add(result, low)
                 if result.error is not None:
-                    console.print(f"[red]failed[/red] {escape(result.error)}", highlight=False, soft_wrap=True)
-                elif low:
-                    line = f"below --min-score {least:g}: {result.target} ({', '.join(low)})"
-                    console.print(escape(line), highlight=False, soft_wrap=True)
-                elif model.verbose:
-                    facts = ([f"score {result.score:.2f}"] if result.area else []) + [result.reason]
-                    told = ", ".join(filter(None, facts))
-                    line = f"{result.target}: {told}, {result.seconds:.2f} s"
-                    console.print(escape(line), highlight=False, soft_wrap=True)
+                    say(result.error, "[red]failed[/red] ")
+                elif low or model.verbose:
+                    say(_line(result, low, run.model.config.min_score, model.verbose))
                 elapsed = progress.tasks[0].elapsed or 0
-                rate = (f"{done / elapsed:.2f}/s" if elapsed else "") + (f", {failed} failed" if failed else "")
-                progress.update(bar, advance=1, rate=rate)
+                failed = f", {tally.failed} failed" if tally.failed else ""
+                progress.update(bar, advance=1, rate=(f"{tally.done / elapsed:.2f}/s" if elapsed else "") + failed)
         except KeyboardInterrupt:
             stopped.append(signal.SIGINT)
-        if stopped and done < len(run.todo):
+        if stopped and tally.done < len(run.todo):
             progress.stop()
             again = f"the same command {'without --overwrite ' if overwrite else ''}continues"
-            console.print(f"stopped after {done} of {len(run.todo)} targets; {again}")
+            console.print(f"stopped after {tally.done} of {len(run.todo)} targets; {again}")
             raise typer.Exit(130)
     if not model.quiet:
-        before = f", {run.done_before} done before" if run.done_before else ""
-        low_ones = f", {below} below --min-score {least:g}" if least else ""
-        text = f"{done - failed} marked ({empty} empty{low_ones}), {failed} failed{before}: {run.output}"
-        console.print(escape(text), highlight=False, soft_wrap=True)
-    return failed
+        for line in _summary(run, tally, passed, model.verbose):
+            say(line)
+    return tally.failed
+
+
+def about_names(targets: Sequence["Target"]) -> Iterator[str]:
+    """How many targets have results under another name, and which is the first."""
+    renamed = [target for target in targets if target.is_renamed]
+    if renamed:
+        first = f"{renamed[0].path} as {renamed[0].name}.png"
+        yield f"results with another name than their picture: {len(renamed)}, such as {first}; results.jsonl lists all"
+
+
+def _summary(run: "Run", tally: _Tally, passed: "Passed | None", verbose: bool) -> Iterator[str]:
+    least = run.model.config.min_score
+    below = f", {tally.below} below --min-score {least:g}" if least else ""
+    counts = [f"{tally.done - tally.failed} marked ({tally.empty} empty{below})", f"{tally.failed} failed"]
+    parts = f"{tally.parts} part{'' if tally.parts == 1 else 's'}"
+    counts += [f"{parts} dropped"] if tally.parts else []
+    counts += [f"{len(passed)} passed over"] if passed else []
+    counts += [f"{run.done_before} done before"] if run.done_before else []
+    if tally.parts:
+        least_area = run.work.options.min_area
+        small = "smaller than a patch" if least_area == "patch" else f"of fewer than {least_area} pixels"
+        yield f"dropped {parts} {small}; --min-area 0 keeps them"
+    for kind, details in sorted(tally.remarks.items()):
+        if kind not in _ROUTINE or verbose:
+            shown = [text for text, _ in details.most_common(_DETAILS) if text]
+            shown += ["..."] if len(details) > _DETAILS else []
+            fixed = kind == "stretched" and run.model.config.stretch is not None
+            more = "; ".join(filter(None, (", ".join(shown), "" if fixed else _REMEDIES.get(kind))))
+            count = details.total()
+            yield f"{kind}: {count} picture{'' if count == 1 else 's'}" + (f" ({more})" if more else "")
+    if passed:
+        yield f"passed over: {passed}"
+    yield from about_names(run.targets)
+    yield f"{', '.join(counts)}: {run.output}"
+
+
+def _line(result: "Result", low: list[str], least: float, verbose: bool) -> str:
+    facts = ([f"score {result.score:.2f}"] if result.area else []) + [result.reason]
+    told = ", ".join(filter(None, facts))
+    line = f"below --min-score {least:g}: {result.target} ({', '.join(low)})" if low else f"{result.target}: {told}"
+    if not verbose:
+        return line
+    dropped = [f"dropped {result.dropped['parts']} part(s)"] if result.dropped else []
+    return ", ".join([line, f"{result.seconds:.2f} s", *dropped, *(result.remarks or [])])
+
+
+def _split(remark: str) -> tuple[str, str, str]:
+    """Kind and details of a remark, which end at a comma: what follows is different for every picture."""
+    kind, colon, rest = remark.partition(":")
+    return kind.strip(), colon, rest.partition(",")[0].strip()
 
 
 def _too_low(result: "Result", name: str) -> list[str]:

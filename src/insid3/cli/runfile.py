@@ -7,12 +7,15 @@ import os
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import quote, unquote_to_bytes
 
 import typer
 
 from insid3.errors import ConfigError
 from insid3.storage import write_text
 
+_ADDRESS = "file://"
+_OF_NUMBERS = ("stretch", "roi")  # texts of numbers, which TOML may list
 _NOT_KEPT = ("config", "overwrite", "dry_run", "quiet", "verbose", "shard")
 
 
@@ -20,8 +23,12 @@ def _read(context: typer.Context, path: Path | None) -> Path | None:
     if path is None or context.resilient_parsing:
         return path
     try:
-        values = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+        values = tomllib.loads(path.read_text("utf-8-sig"))
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read as TOML: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} cannot be read as TOML: it is not UTF-8 (byte {error.start})") from error
+    except ValueError as error:
         raise ConfigError(f"{path} cannot be read as TOML: {error}") from error
     known = {_name(parameter): parameter for parameter in context.command.params}
     defaults: dict[str, Any] = {}
@@ -32,9 +39,11 @@ def _read(context: typer.Context, path: Path | None) -> Path | None:
             hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(sorted(known))}"
             raise ConfigError(f"{path} has an unknown entry {name!r}; {hint}")
         several = getattr(parameter, "multiple", False) or parameter.nargs == -1
+        if parameter.name in _OF_NUMBERS and isinstance(value, list):
+            value = ",".join(map(str, value))
         if isinstance(value, dict) or isinstance(value, list) != several:
             raise ConfigError(f"{path}: {name} must be {'a list' if several else 'one value'}, got {value!r}")
-        defaults[str(parameter.name)] = value
+        defaults[str(parameter.name)] = _from_address(value)
     context.default_map = {**(context.default_map or {}), **defaults}
     return path
 
@@ -63,8 +72,7 @@ def write(path: Path, context: typer.Context) -> None:
         given = source is not None and source.name in ("COMMANDLINE", "DEFAULT_MAP", "ENVIRONMENT")
         if given and value is not None and parameter.name not in _NOT_KEPT:
             line = f"{_name(parameter)} = {_toml(_absolute(value, parameter))}"
-            is_text = line.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in line)
-            lines.append(line if is_text else f"# {_name(parameter)}: left out, TOML holds no names that are not UTF-8")
+            lines.append(line if _is_text(line) else f"# {_name(parameter)}: left out, TOML holds only UTF-8")
     write_text(path, "\n".join(lines) + "\n")
 
 
@@ -80,9 +88,23 @@ def _absolute(value: Any, parameter: Any) -> Any:
     is_path = isinstance(value, Path) or (parameter.name in ("targets", "source") and value != "-")
     if not is_path:
         return value
-    if isinstance(value, str) and glob.has_magic(value) and not Path(value).exists():
-        return os.path.join(glob.escape(os.path.abspath("")), value)
-    return os.path.abspath(value)
+    if isinstance(value, str) and glob.has_magic(value) and not os.path.lexists(value):
+        whole = os.path.join(glob.escape(os.path.abspath("")), value)
+    else:
+        whole = os.path.abspath(value)
+    return whole if _is_text(whole) else f"{_ADDRESS}{quote(os.fsencode(whole))}"
+
+
+def _from_address(value: Any) -> Any:
+    """A path whose bytes are no text, which TOML cannot hold otherwise."""
+    if isinstance(value, list):
+        return [_from_address(one) for one in value]
+    is_address = isinstance(value, str) and value.startswith(_ADDRESS)
+    return os.fsdecode(unquote_to_bytes(value.removeprefix(_ADDRESS))) if is_address else value
+
+
+def _is_text(text: str) -> bool:
+    return text.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def _toml(value: Any) -> str:

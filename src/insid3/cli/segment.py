@@ -8,6 +8,7 @@ import typer
 
 from insid3.cli import app, runfile
 from insid3.cli.options import (
+    BoxesAsMasks,
     Category,
     CocoFile,
     CocoImage,
@@ -22,7 +23,8 @@ from insid3.cli.options import (
     make_concepts,
     with_model,
 )
-from insid3.cli.progress import work_through
+from insid3.cli.progress import about_names, work_through
+from insid3.cli.terminal import printable
 from insid3.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -38,7 +40,14 @@ def option(panel: str, *flags: str, help: str, **more: Any) -> Any:
 Overlaps = Annotated[
     str, option(_MARKS, "--overlap", help="Whose pixels are that several concepts claim: best (one's) or all's.")
 ]
-MinArea = Annotated[int, option(_MARKS, "--min-area", help="Drop parts of fewer pixels.", show_default=False)]
+MinArea = Annotated[
+    int | None,
+    option(
+        _MARKS,
+        "--min-area",
+        help="Drop parts of fewer pixels. [default: one patch with --preset plus or --instances, else 0]",
+    ),
+]
 FillHoles = Annotated[bool, option(_MARKS, "--fill-holes", help="Holes in a mask belong to it.")]
 Ignore = Annotated[
     Path | None, option(_MARKS, "--ignore", help="Mask of what is never marked, or a folder of them by name.")
@@ -80,6 +89,7 @@ def segment(
     from_coco: CocoFile = None,
     image: CocoImage = None,
     category: Category = None,
+    boxes_as_masks: BoxesAsMasks = False,
     negative: Negatives = None,
     name: Name = None,
     learn_from: Annotated[
@@ -87,7 +97,7 @@ def segment(
         option("The example", "--learn-from", help="Folder of corrected masks, named as results: further shots."),
     ] = None,
     overlaps: Overlaps = "best",
-    min_area: MinArea = 0,
+    min_area: MinArea = None,
     fill_holes: FillHoles = False,
     ignore: Ignore = None,
     roi: Roi = None,
@@ -128,7 +138,8 @@ def segment(
         insid3 segment --concept cat.insid3 --concept dog.insid3 photos/ -o out/ --format coco
     """
     from insid3.batch.options import Options
-    from insid3.batch.sources import VIDEOS, Shard, find_targets
+    from insid3.batch.passed import VIDEOS, Passed
+    from insid3.batch.sources import Shard, find_targets
 
     options = Options(
         overlap=overlaps,
@@ -147,12 +158,17 @@ def segment(
     if part and (overwrite or formats):
         raise ConfigError("--shard goes neither with --overwrite nor with --format: convert when all parts are done")
     chosen = parse_formats(formats)
-    found = find_targets(targets, output)
+    passed = Passed()
+    found = find_targets(targets, output, passed)
     if videos := [target.path for target in found if target.path.suffix.lower() in VIDEOS]:
         raise ConfigError(f"{videos[0]} is a video: insid3 video marks its frames")
     if dry_run:
-        for target in part.of(found) if part else found:
-            typer.echo(f"{target.path} -> {output / target.name}.png")
+        mine = part.of(found) if part else found
+        for target in mine:
+            typer.echo(printable(f"{target.path} -> {output / target.name}.png"))
+        if not model.quiet:
+            for line in ([f"passed over: {passed}"] if passed else []) + [*about_names(mine)]:
+                typer.echo(printable(line), err=True)
         raise typer.Exit
     check_writable(output)
 
@@ -163,7 +179,9 @@ def segment(
     from insid3.together import LEAST
 
     loaded = model.load(spreads=True)
-    concepts = make_concepts(loaded, reference, mask, concept, label, from_coco, image, category, negative, name)
+    concepts = make_concepts(
+        loaded, reference, mask, concept, label, from_coco, image, category, negative, name, boxes_as_masks
+    )
     labels = numbered(concepts)
     corrections, learned = {}, None
     if learn_from is not None:
@@ -183,7 +201,7 @@ def segment(
         few = len(run.pool) < LEAST
         what = f"fewer than {LEAST} do not help each other" if few else "which help the others"
         typer.echo(f"looking at {len(run.pool)} targets first, {what}", err=True)
-    failed = work_through(run, model, " and ".join(entry.name for entry in labels[:3]), overwrite)
+    failed = work_through(run, model, " and ".join(entry.name for entry in labels[:3]), overwrite, passed)
     export(output, chosen, quiet=model.quiet)
     raise typer.Exit(1 if failed else 0)
 
@@ -195,7 +213,7 @@ def export(output: Path, formats: list[str], *, quiet: bool) -> None:
     for each in formats:
         for note in convert(output, each, output / "export" / each):
             if not quiet:
-                typer.echo(f"{each}: {note}", err=True)
+                typer.echo(printable(f"{each}: {note}"), err=True)
 
 
 def parse_box(text: str | None) -> "Box | None":

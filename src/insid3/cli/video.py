@@ -9,6 +9,7 @@ import typer
 
 from insid3.cli import app, runfile
 from insid3.cli.options import (
+    BoxesAsMasks,
     Category,
     CocoFile,
     CocoImage,
@@ -38,9 +39,11 @@ from insid3.cli.segment import (
     parse_box,
     parse_formats,
 )
+from insid3.cli.terminal import printable
 from insid3.errors import ConfigError, ImageError, OutputError
 
 if TYPE_CHECKING:
+    from insid3.batch.passed import Passed
     from insid3.video.frames import Frames
 
 _WHICH, _MEMORY, _OUTPUT = "Which frames", "What was seen before", "What is written"
@@ -70,6 +73,7 @@ def video(
     from_coco: CocoFile = None,
     image: CocoImage = None,
     category: Category = None,
+    boxes_as_masks: BoxesAsMasks = False,
     negative: Negatives = None,
     name: Name = None,
     every: Every = 1,
@@ -87,7 +91,7 @@ def video(
         int, option(_MEMORY, "--memory-gap", help="Frames of the source between two that are remembered.")
     ] = 12,
     overlaps: Overlaps = "best",
-    min_area: MinArea = 0,
+    min_area: MinArea = None,
     fill_holes: FillHoles = False,
     ignore: Ignore = None,
     roi: Roi = None,
@@ -110,6 +114,7 @@ def video(
         insid3 video clip.mp4 --reference to_label/000000.png --mask mask.png -o out/ --memory 2
     """
     from insid3.batch.options import Options
+    from insid3.batch.passed import Passed
 
     options = Options(
         overlap=overlaps,
@@ -130,10 +135,12 @@ def video(
     from insid3.video.memory import Bank, Memory
 
     bank = Bank(memory, memory_score, memory_gap) if memory else None
-    max_pixels = model.given("max_pixels")
-    found = _frames(source, output, every, begin, end, fps, max_pixels, kept=frames or bool(chosen))
+    passed = Passed()
+    found = _frames(source, output, every, begin, end, fps, model, passed, kept=frames or bool(chosen))
     loaded = model.load()
-    concepts = make_concepts(loaded, reference, mask, concept, label, from_coco, image, category, negative, name)
+    concepts = make_concepts(
+        loaded, reference, mask, concept, label, from_coco, image, category, negative, name, boxes_as_masks
+    )
     labels = numbered(concepts)
     if bank:
         Memory(loaded, concepts, bank)  # whether there can be one, before anything is written
@@ -143,11 +150,11 @@ def video(
         memory={"most": memory} | ({**asdict(bank), "every": every, "from": begin} if bank else {}),
     )  # fmt: skip
     runfile.write(output / "run.toml", context)
-    failed = work_through(run, model, " and ".join(entry.name for entry in labels[:3]), overwrite)
+    failed = work_through(run, model, " and ".join(entry.name for entry in labels[:3]), overwrite, passed)
     if film:
         count = write_film(output / "overlay.mp4", overlays(found, run.work), found.rate / every)
         if count and not model.quiet:
-            typer.echo(f"{output / 'overlay.mp4'}: {count} frames", err=True)
+            typer.echo(printable(f"{output / 'overlay.mp4'}: {count} frames"), err=True)
     export(output, chosen, quiet=model.quiet)
     raise typer.Exit(1 if failed else 0)
 
@@ -175,21 +182,23 @@ def write_frames(
         [i for i in chosen(clip.expected, clip.at, every, begin, end) if i < len(clip.moments)]
     ):
         if isinstance(picture, ImageError):
-            typer.echo(f"failed {picture}", err=True)
+            typer.echo(printable(f"failed {picture}"), err=True)
             continue
         image, written = Image.fromarray(picture), written + 1
         writing(partial(write_atomically, output / f"{index:06d}.png", image.save))
-    typer.echo(f"{written} frames of {len(clip.moments)}, {float(clip.rate):.4g} per second: {output}", err=True)
+    told = f"{written} frames of {len(clip.moments)}, {float(clip.rate):.4g} per second: {output}"
+    typer.echo(printable(told), err=True)
     raise typer.Exit(0 if written else 1)
 
 
 def _frames(
-    source: str, output: Path, every: int, begin: str | None, end: str | None, fps: float, max_pixels: int | None,
-    *, kept: bool,
+    source: str, output: Path, every: int, begin: str | None, end: str | None, fps: float, model: Model,
+    passed: "Passed", *, kept: bool,
 ) -> "Frames":  # fmt: skip
     from fractions import Fraction
 
-    from insid3.batch.sources import VIDEOS, find_targets
+    from insid3.batch.passed import VIDEOS
+    from insid3.batch.sources import find_targets
     from insid3.images import MAX_PIXELS
     from insid3.video.clip import Clip, chosen
     from insid3.video.frames import ClipFrames, PictureFrames, natural
@@ -204,6 +213,6 @@ def _frames(
     if not 0 < fps < 1000:
         raise ConfigError(f"--fps must lie between 0 and 1000, got {fps}")
     rate = Fraction(fps).limit_denominator(1001)
-    targets = sorted(find_targets([source], output), key=lambda target: natural(target.name))
+    targets = sorted(find_targets([source], output, passed), key=lambda target: natural(target.name))
     indices = chosen(len(targets), lambda seconds: int(seconds * rate), every, begin, end)
-    return PictureFrames(targets, indices, rate, max_pixels or MAX_PIXELS)
+    return PictureFrames(targets, indices, rate, model.given("max_pixels") or MAX_PIXELS, model.given("stretch"))

@@ -37,11 +37,13 @@ class Frames(Protocol):
         targets: in the order in which they are shown.
         rate: frames per second of the source.
         are_kept: frames are to be written to their targets' paths.
+        remarks: what was done to the picture that was read last, to read it.
     """
 
     targets: list[Target]
     rate: Fraction
     are_kept: bool
+    remarks: list[str]
 
     def index(self, target: Target) -> int:
         """Its number in the source, from 0."""
@@ -64,7 +66,7 @@ class ClipFrames:
     """
 
     def __init__(self, clip: Clip, indices: Sequence[int], folder: Path | None = None) -> None:
-        self.clip, self.rate, self.are_kept = clip, clip.rate, folder is not None
+        self.clip, self.rate, self.are_kept, self.remarks = clip, clip.rate, folder is not None, list[str]()
         held = len(clip.moments)
 
         def target(name: str) -> Target:
@@ -102,8 +104,16 @@ class PictureFrames:
 
     are_kept = False  # they are files already
 
-    def __init__(self, targets: Sequence[Target], indices: Sequence[int], rate: Fraction, max_pixels: int) -> None:
-        self.targets, self.rate, self._max_pixels = [targets[i] for i in indices], rate, max_pixels
+    def __init__(
+        self,
+        targets: Sequence[Target],
+        indices: Sequence[int],
+        rate: Fraction,
+        max_pixels: int,
+        stretch: tuple[float, float] | str | None = None,
+    ) -> None:
+        self.targets, self.rate, self.remarks = [targets[i] for i in indices], rate, list[str]()
+        self._max_pixels, self._stretch = max_pixels, stretch
         self._index = {targets[i].name: i for i in indices}
 
     def index(self, target: Target) -> int:
@@ -114,8 +124,9 @@ class PictureFrames:
 
     def read(self, targets: Sequence[Target]) -> Iterator[tuple[Target, Picture | ImageError]]:
         for target in targets:
+            self.remarks.clear()
             try:
-                yield target, read_image(target.path, self._max_pixels)
+                yield target, read_image(target.path, self._max_pixels, stretch=self._stretch, told=self.remarks)
             except ImageError as error:
                 yield target, error
 
@@ -154,7 +165,7 @@ class FrameWorker(Worker):
             if isinstance(picture, ImageError):
                 one: Loaded | Result = Result(str(target.path), error=str(picture))
             else:
-                one = self.prepared(target, picture, start)
+                one = self.prepared(target, picture, start, self.frames.remarks)
             if target.name in names:
                 self._restore(before)
                 before.clear()

@@ -1,41 +1,65 @@
 """What all annotation formats have in common: marked pictures in, files out, and back."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from insid3.errors import DataError, MissingExtraError
+from insid3.batch.formats.values import (
+    Flaw,
+    as_colour,
+    as_dict,
+    as_list,
+    as_text,
+    as_whole,
+    parsing,
+    read_json,
+    read_text,
+    shown,
+)
+from insid3.batch.names import exists, safe_name
+from insid3.errors import DataError
 from insid3.images import SUFFIXES
 from insid3.instances import Instance
-from insid3.labels import MOST, PALETTE, Label
+from insid3.labels import MOST, Colour, Label
 from insid3.storage import link_or_copy, write_text
+
+if TYPE_CHECKING:
+    from insid3.batch.formats.reading import Reading
 
 LABELS = "concepts.json"
 
 
 @dataclass(frozen=True, eq=False)
 class Marked:
-    """A picture and the objects in it.
+    """Hold a picture and the objects in it.
 
     Attributes:
         path: the picture; it need not exist for formats that only name it.
         name: of its results below the output folder, with slashes, without suffix.
         size: (height, width).
         instances: objects; `concept` is the index of a label.
+        address: where the picture lies if that is no file of this machine, such as https://...
     """
 
     path: Path
     name: str
     size: tuple[int, int]
     instances: tuple[Instance, ...]
+    address: str | None = None
 
     @property
     def file(self) -> str:
-        """What formats that name pictures call this one: its name with the picture's suffix."""
-        return self.name if self.name.endswith(self.path.suffix) else f"{self.name}{self.path.suffix}"
+        """What formats that name pictures call this one: its address, or its own name in the folder of its results."""
+        if self.address is not None:
+            return self.address
+        name, own = PurePosixPath(self.name), self.path.name
+        if own.isprintable() and name.name in (own, safe_name(own), safe_name(self.path.stem)):
+            return (name.parent / own).as_posix()  # results may be called otherwise where a name is too long for them
+        return f"{self.name}{self.path.suffix}"
 
 
 class Format(Protocol):
@@ -46,11 +70,11 @@ class Format(Protocol):
     title: str  #: what people call it, and what it is made of
 
     def is_at(self, source: Path) -> bool:
-        """Whether a file or folder looks like it."""
+        """Tell whether a file or folder looks like it."""
         ...
 
     def write(self, labels: Sequence[Label], pictures: Iterable[Marked], output: Path) -> list[str]:
-        """Write them below the folder `output`, each file whole or not at all; returns what the format could not keep.
+        """Write them below the folder `output`, each file whole or not at all; return what the format could not keep.
 
         Raises:
             OutputError: the folder cannot be written to.
@@ -58,8 +82,8 @@ class Format(Protocol):
         """
         ...
 
-    def read(self, source: Path) -> tuple[list[Label], Iterator[Marked]]:
-        """What `write` wrote; `source` is the folder, or its one file.
+    def read(self, source: Path, reading: "Reading | None" = None) -> tuple[list[Label], Iterator[Marked]]:
+        """Read what `write`, or the format's own tool, wrote; `source` is the folder, or its one file.
 
         Raises:
             DataError: missing, damaged, or of another layout; names the file.
@@ -67,10 +91,10 @@ class Format(Protocol):
         ...
 
 
-def check_count(labels: Sequence[Label]) -> None:
+def check_count(labels: Sequence[Label], most: int = MOST) -> None:
     """DataError: more classes than 8 bits can number."""
-    if len(labels) > MOST:
-        raise DataError(f"there are {len(labels)} classes, an indexed picture has room for {MOST}: use another format")
+    if len(labels) > most:
+        raise DataError(f"there are {len(labels)} classes, an indexed picture has room for {most}: use another format")
 
 
 def write_labels(folder: Path, labels: Sequence[Label]) -> None:
@@ -88,24 +112,31 @@ def read_labels(folder: Path) -> list[Label] | None:
     path = folder / LABELS
     if not path.exists():
         return None
-    try:
-        entries: list[dict[str, Any]] = json.loads(path.read_text("utf-8"))["concepts"]
-        return [Label(str(e["name"]), int(e["id"]), parse_colour(e["colour"])) for e in entries]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path} is damaged ({error!r:.100}): write it again") from error
+    with parsing(path, "list of concepts"):
+        entries = as_list(as_dict(read_json(path), "content").get("concepts"), "concepts")
+        return [_label(as_dict(entry, "a concept")) for entry in entries]
 
 
-def parse_colour(text: str) -> tuple[int, int, int]:
-    """ "#ff8000" as (255, 128, 0).
+def _label(entry: dict[str, Any]) -> Label:
+    name, number = as_text(entry.get("name"), "name of a concept"), as_whole(entry.get("id"), "id of a concept")
+    return Label(name, number, parse_colour(entry.get("colour"), "colour of a concept"))
+
+
+def parse_colour(value: Any, what: str = "colour") -> Colour:
+    """Return "#ff8000", "#f80", "orange" or [255, 128, 0] as (255, 128, 0) and the like.
 
     Raises:
-        ValueError: something else.
+        Flaw: it is something else.
     """
-    digits = text.removeprefix("#")
-    if len(digits) != 6:
-        raise ValueError(f"a colour looks like #ff8000, not {text!r}")
-    red, green, blue = bytes.fromhex(digits)
-    return red, green, blue
+    colour = as_colour(value)
+    if colour is None:
+        raise Flaw(f"has {shown(value)} as {what}, which looks like #ff8000")
+    return colour
+
+
+def printed(text: str) -> str:
+    """Return text without control characters, which neither XML nor a list of lines can hold."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
 def below(folder: Path, name: str) -> Path:
@@ -120,48 +151,16 @@ def below(folder: Path, name: str) -> Path:
     return folder / parts
 
 
-def label_of(name: str, index: int, id: int | None = None, colour: str | None = None) -> Label:
-    """What a format says of a class, and what it does not: the next number and colour."""
-    return Label(
-        name, index + 1 if id is None else id, parse_colour(colour) if colour else PALETTE[index % len(PALETTE)]
-    )
-
-
-def without_suffix(name: str) -> str:
-    """ "a/b.jpg" as "a/b"."""
-    return PurePosixPath(name).with_suffix("").as_posix()
-
-
 def link_picture(picture: Path, place: Path) -> bool:
     """The picture where a format wants it (some tools refuse symbolic links); whether it is there."""
-    found = picture.suffix.lower() in SUFFIXES and picture.exists()  # annotations may name any file
+    found = picture.suffix.lower() in SUFFIXES and exists(picture)  # annotations may name any file
     if found:
         link_or_copy(picture, place)
     return found
 
 
-@contextmanager
-def reading(file: Path, kind: str) -> Iterator[None]:
-    """Whatever goes wrong, what is in the file decides; as one error that names it.
-
-    Raises:
-        DataError: for everything but a missing package.
-    """
-    try:
-        yield
-    except (MissingExtraError, DataError):
-        raise
-    except Exception as error:
-        raise DataError(f"{file} is damaged, or no {kind} file ({error!r:.120})") from error
-
-
-def read_json(file: Path) -> Any:
-    """ValueError, OSError: not JSON, or not there."""
-    return json.loads(file.read_text("utf-8"))
-
-
-def file_within(source: Path, name: str, pattern: str, *others: str) -> Path:
-    """The file of that name, or the only one of that pattern, in a folder; a file itself.
+def file_within(source: Path, name: str, pattern: str, fits: Callable[[Path], bool]) -> Path:
+    """Return the file of that name, or the only one of that pattern that fits, in a folder; a file itself.
 
     Raises:
         DataError: there is none, or several.
@@ -170,7 +169,40 @@ def file_within(source: Path, name: str, pattern: str, *others: str) -> Path:
         if not source.exists():
             raise DataError(f"{source}: no such file or folder")
         return source
-    found = [source / name] if (source / name).exists() else [f for f in source.glob(pattern) if f.name not in others]
-    if len(found) != 1:
-        raise DataError(f"{source} holds {len(found)} files {pattern}, and no {name}: name the file")
+    found = [source / name] if (source / name).exists() else [f for f in sorted(source.glob(pattern)) if fits(f)]
+    if not found:
+        inside = [f.relative_to(source).as_posix() for f in sorted(source.glob(f"*/{pattern}")) if fits(f)][:3]
+        raise DataError(f"{source} holds no {name}, nor another file of its kind: name the file{_such(inside)}")
+    if len(found) > 1:
+        raise DataError(f"{source} holds {len(found)} files of this kind: name one{_such([f.name for f in found[:3]])}")
     return found[0]
+
+
+def _such(names: Sequence[str]) -> str:
+    return f", such as {', '.join(names)}" if names else ""
+
+
+def json_kind(file: Path) -> str | None:
+    """Tell whose a JSON file is by its keys: "coco", "labelme", "label-studio", or None for nobody's."""
+    try:
+        stat = file.stat()
+        return _json_kind(file, stat.st_mtime_ns, stat.st_size)
+    except (OSError, ValueError, Flaw):
+        return None
+
+
+@lru_cache(64)
+def _json_kind(file: Path, _changed: int, _size: int) -> str | None:
+    text = read_text(file).lstrip()
+
+    def has(*keys: str) -> bool:
+        return re.search(rf'"(?:{"|".join(keys)})"\s*:', text) is not None
+
+    tasks = has("data") and has("annotations", "completions", "predictions")
+    if text.startswith("["):
+        if has("image_id") and has("category_id") and not tasks:
+            return "coco"
+        return "label-studio" if tasks or has(r"\w+labels") or has("data") else None
+    if has("shapes") and has("imagePath", "imageData", "imageHeight", "version"):
+        return "labelme"
+    return "coco" if has("images", "annotations") and not tasks else "label-studio" if tasks else None

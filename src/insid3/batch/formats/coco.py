@@ -1,27 +1,35 @@
 """COCO instances: one JSON file."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO, Any
 
 import numpy as np
-from jaxtyping import Bool
 
-from insid3.batch.formats.base import (
-    LABELS,
-    Marked,
-    file_within,
-    label_of,
-    read_json,
-    reading,
-    without_suffix,
-    write_labels,
-)
+from insid3.batch.formats.base import Marked, file_within, json_kind, write_labels
+from insid3.batch.formats.geometry import Geometry, Outline, Patch, Size, box_ring, from_runs
+from insid3.batch.formats.pictures import PictureName
 from insid3.batch.formats.polygons import polygons, survives
+from insid3.batch.formats.reading import Draft, Parsed, Readable, Reading, Shape
+from insid3.batch.formats.values import (
+    Flaw,
+    as_dict,
+    as_id,
+    as_list,
+    as_number,
+    as_numbers,
+    as_text,
+    as_whole,
+    as_wholes,
+    parsing,
+    read_json,
+    shown,
+)
 from insid3.errors import MissingExtraError
-from insid3.images import MAX_PIXELS
+from insid3.images import MAX_PIXELS, SUFFIXES
 from insid3.instances import Instance
 from insid3.labels import Label
 from insid3.storage import write_atomically, writing
@@ -29,7 +37,7 @@ from insid3.storage import write_atomically, writing
 FILE = "instances.json"
 
 
-class Coco:
+class Coco(Readable):
     """Masks as compressed RLE, or as polygons where these keep the object: not its holes; an annotation for each.
 
     Args:
@@ -42,7 +50,7 @@ class Coco:
         self.title = "COCO instances, " + ("polygons where they keep the object" if polygons else "RLE")
 
     def is_at(self, source: Path) -> bool:
-        return (source / FILE).exists() or source.suffix == ".json"
+        return (source / FILE).exists() or (source.is_dir() and any(map(_fits, source.glob("*.json")))) or _fits(source)
 
     def write(self, labels: Sequence[Label], pictures: Iterable[Marked], output: Path) -> list[str]:
         _rle()
@@ -73,53 +81,59 @@ class Coco:
         write_labels(output, labels)
         return []
 
-    def read(self, source: Path) -> tuple[list[Label], Iterator[Marked]]:
-        file = file_within(source, FILE, "*.json", LABELS)
-        with reading(file, "COCO instances"):
-            data = read_json(file)
-            sizes = {image["id"]: (int(image["height"]), int(image["width"])) for image in data["images"]}
-            for height, width in sizes.values():  # pycocotools crashes where memory ends
-                if min(height, width) < 1 or height * width > MAX_PIXELS:
-                    raise ValueError(f"a picture of {width} x {height} pixels")
-            names = {image["id"]: str(image["file_name"]) for image in data["images"]}
-            labels = [
-                label_of(str(c["name"]), i, int(c["id"]), c.get("color")) for i, c in enumerate(data["categories"])
-            ]
-            index = {label.id: i for i, label in enumerate(labels)}
-            mine: dict[Any, list[dict[str, Any]]] = {}
-            for annotation in data["annotations"]:
-                mine.setdefault(annotation["image_id"], []).append(annotation)
-
-        def each() -> Iterator[Marked]:
-            for image, name in names.items():
-                with reading(file, "COCO instances"):
-                    found = []
-                    for annotation in mine.get(image, []):
-                        mask = _decoded(annotation.get("segmentation"), sizes[image])
-                        if mask is not None and mask.any():
-                            score = float(annotation.get("score", 1))
-                            found.append(Instance.of(mask, index[annotation["category_id"]], score))
-                yield Marked(file.parent / name, without_suffix(name), sizes[image], tuple(found))
-
-        return labels, each()
+    def parse(self, source: Path, reading: Reading) -> Parsed:
+        file = file_within(source, FILE, "*.json", _fits)
+        with parsing(file, "COCO instances"):
+            content = read_json(file)
+            data = _of_results(content, file, reading) if isinstance(content, list) else as_dict(content, "content")
+            images = as_list(data.get("images"), "list of images")
+            annotations = _Annotations(file, as_list(data.get("annotations", []), "annotations"), reading)
+            labels = annotations.name_categories(data.get("categories"))
+            known: dict[str, tuple[PictureName, Size | None, str]] = {}
+            for number, image in enumerate(images):
+                place = f"image {number + 1} of {file.name}"
+                with reading.entry("picture", place):
+                    entry = as_dict(image, "entry")
+                    key = as_id(entry.get("id"), "id")
+                    place = f"image {key} of {file.name}"
+                    name = PictureName(as_text(entry.get("file_name"), "file_name"))
+                    size = reading.declared(entry.get("height"), entry.get("width"), place)
+                    if key in known and known[key][0] != name:
+                        annotations.doubt(key, known[key][0].text)
+                        raise Flaw(f"has the id of another picture: {name.text} and {known[key][0].text}")
+                    if key in known:
+                        reading.note("picture listed twice", f"{place}: {name.text}")
+                        continue
+                    known[key] = name, size, place
+            for key in annotations.doubted:
+                known.pop(key, None)
+            annotations.leave_out_those_of_others(known)
+        drafts = (
+            Draft(place, size or annotations.declared_size(key), partial(annotations.of, key, size), id=key)
+            for key, (_, size, place) in known.items()
+        )
+        return Parsed(file, file.parent, labels, [name for name, _, _ in known.values()], drafts)
 
     def _before(self) -> dict[str, Any]:
         if self.append_to is None:
             return {}
-        with reading(self.append_to, "COCO instances"):
-            data = read_json(self.append_to)
-            for image in data["images"]:
-                image["file_name"], image["id"] = str(image["file_name"]), int(image["id"])
-            for annotation in data["annotations"]:
-                annotation |= {key: int(annotation[key]) for key in ("id", "image_id", "category_id")}
-            for category in data["categories"]:
-                category["name"], category["id"] = str(category["name"]), int(category["id"])
+        with parsing(self.append_to, "COCO instances"):
+            data = as_dict(read_json(self.append_to), "content")
+            for image in as_list(data.get("images"), "list of images"):
+                image["file_name"] = as_text(image.get("file_name"), "file_name of an image")
+                image["id"] = as_whole(image.get("id"), "id of an image")
+            for annotation in as_list(data.get("annotations"), "annotations"):
+                for key in ("id", "image_id", "category_id"):
+                    annotation[key] = as_whole(annotation.get(key), f"{key} of an annotation")
+            for category in as_list(data.get("categories"), "categories"):
+                category["name"] = as_text(category.get("name"), "name of a category")
+                category["id"] = as_whole(category.get("id"), "id of a category")
             return data
 
     def _annotation(self, instance: Instance, size: tuple[int, int]) -> dict[str, Any]:
         x0, y0, x1, y1 = instance.box
         segmentation: Any = None
-        if self.polygons:
+        if self.polygons and not instance.crowd:
             shapes = polygons(instance)
             if survives(shapes, instance):
                 segmentation = [ring.ravel().tolist() for (ring,) in shapes]
@@ -129,7 +143,7 @@ class Coco:
         return {
             "bbox": [x0, y0, x1 - x0, y1 - y0],
             "area": instance.area,
-            "iscrowd": 0,
+            "iscrowd": int(instance.crowd),
             "segmentation": segmentation,
             "score": round(instance.score, 4),
         }
@@ -168,17 +182,180 @@ def _dump(file: Path, rest: dict[str, Any], kept: list[dict[str, Any]], new: IO[
         out.write("\n]}\n")
 
 
-def _decoded(shape: Any, size: tuple[int, int]) -> Bool[np.ndarray, "H W"] | None:
-    if not shape:  # a box alone
+class _Annotations:
+    """The annotations of a file, by the pictures that they name."""
+
+    def __init__(self, file: Path, entries: list[Any], reading: Reading) -> None:
+        self.file, self.reading = file, reading
+        self.categories: dict[str, int] = {}  # id -> index of its label
+        self.doubted: set[str] = set()  # ids of several pictures
+        self._twice: set[str] = set()  # ids of several categories
+        self._of_image: dict[str, list[tuple[str, dict[str, Any]]]] = {}
+        for number, entry in enumerate(entries):
+            place = f"annotation {number + 1} of {file.name}"
+            with reading.entry("annotation", place):
+                annotation = as_dict(entry, "entry")
+                if isinstance(annotation.get("id"), str | int):
+                    place = f"annotation {annotation['id']} of {file.name}"
+                key = as_id(annotation.get("image_id"), "image_id")
+                self._of_image.setdefault(key, []).append((place, annotation))
+
+    def name_categories(self, listed: Any) -> list[Label]:
+        """The labels; where the file has no categories, those that the annotations name by number."""
+        told: list[tuple[str, int | None, object]] = []
+        if listed is None:
+            ids = {str(a.get("category_id")).strip() for mine in self._of_image.values() for _, a in mine}
+            listed = [{"id": key, "name": f"category {key}"} for key in sorted(ids, key=lambda k: (len(k), k))]
+            self.reading.note("file without names of categories", f"{self.file}: they are called by their numbers")
+        for number, category in enumerate(as_list(listed, "categories")):
+            with self.reading.entry("category", f"category {number + 1} of {self.file.name}"):
+                entry = as_dict(category, "entry")
+                key, name = as_id(entry.get("id"), "id"), as_text(entry.get("name"), "name")
+                if key in self.categories:
+                    self._twice.add(key)
+                    raise Flaw(f"has the id of another category: {name}")
+                self.categories[key] = len(told)
+                told.append((name, int(key) if key.isdecimal() and len(key) < 10 else None, entry.get("color")))
+        return self.reading.labels(told)
+
+    def doubt(self, key: str, name: str) -> None:
+        if key not in self.doubted:
+            self.doubted.add(key)
+            self.reading.leave_out("picture", f"image {key} of {self.file.name} has the id of another picture: {name}")
+
+    def leave_out_those_of_others(self, known: Collection[str]) -> None:
+        for key in [key for key in self._of_image if key not in known]:
+            why = f"names image {key}, which " + ("is several" if key in self.doubted else "the file does not list")
+            for place, _ in self._of_image.pop(key):
+                self.reading.leave_out("annotation of an unknown picture", f"{place} {why}")
+
+    def declared_size(self, image: str) -> Size | None:
+        """What run-length codes say of a picture whose entry says nothing."""
+        for _, annotation in self._of_image.get(image, []):
+            shape = annotation.get("segmentation")
+            size = shape.get("size") if isinstance(shape, dict) else None
+            if isinstance(size, list) and len(size) == 2 and all(type(side) is int and side > 0 for side in size):
+                return (size[0], size[1]) if size[0] * size[1] <= MAX_PIXELS else None
         return None
-    rle = _rle()
-    if isinstance(shape, dict) and isinstance(shape["counts"], list) and sum(shape["counts"]) != size[0] * size[1]:
-        raise ValueError(f"runs of {sum(shape['counts'])} pixels in a picture of {list(size)}")  # the rest is noise
-    if isinstance(shape, list) or isinstance(shape["counts"], list):
-        shape = rle.frPyObjects(shape, *size)
-    if isinstance(shape, list):
-        shape = rle.merge(shape)
-    if list(shape["size"]) != list(size):
-        raise ValueError(f"a mask of {shape['size']} in a picture of {list(size)}")
-    mask: np.ndarray = rle.decode(shape).astype(bool)
-    return mask
+
+    def of(self, image: str, size: Size | None) -> list[Shape]:
+        """The objects of a picture, in the order of the file."""
+        found = []
+        size = size or self.declared_size(image)
+        for place, annotation in self._of_image.get(image, []):
+            with self.reading.entry("annotation", place):
+                key = as_id(annotation.get("category_id"), "category_id")
+                if key not in self.categories or key in self._twice:
+                    why = "is several" if key in self._twice else "the file does not list"
+                    where = f"{place} names category {key}, which {why}"
+                    self.reading.leave_out("annotation of an unknown category", where)
+                    continue
+                geometry = self._geometry(annotation, size, place)
+                if geometry is not None:
+                    score = 1.0 if annotation.get("score") is None else as_number(annotation["score"], "score")
+                    crowd = annotation.get("iscrowd") not in (None, 0, "0", False)
+                    found.append(Shape(self.categories[key], geometry, place, "annotation", None, score, crowd))
+        return found
+
+    def _geometry(self, annotation: dict[str, Any], size: Size | None, place: str) -> Geometry | None:
+        shape = annotation.get("segmentation")
+        if isinstance(shape, dict):
+            return Patch(0, 0, _from_code(shape, size))
+        if not isinstance(shape, list | None):
+            raise Flaw(f"has {shown(shape)} as segmentation")
+        if not any(shape or ()):  # a detection data set, or a flaw like [[]]
+            if not (box := annotation.get("bbox")):
+                raise Flaw("has neither a segmentation nor a box")
+            left, top, width, height = (as_number(value, "bbox") for value in _four(box))
+            if not self.reading.takes_box(f"{place} has a box only"):
+                return None
+            return Outline([box_ring(left, top, left + width, top + height)], "coco")
+        rings, flaws = [], []
+        for ring in shape or ():
+            try:
+                rings.append(_ring(ring))
+            except Flaw as flaw:
+                flaws.append(flaw)
+        if not rings:
+            raise flaws[0]
+        for bad in flaws:
+            self.reading.leave_out("part of an annotation", f"{place} {bad}")
+        return Outline(rings, "coco")
+
+
+def _ring(ring: Any) -> np.ndarray:
+    if not isinstance(ring, list):
+        raise Flaw("has a flat list as segmentation, not a list of polygons")
+    numbers = as_numbers(ring, "a coordinate")
+    if len(numbers) < 6 or len(numbers) % 2:
+        raise Flaw(f"has a polygon of {len(numbers)} numbers, which needs three points or more")
+    return np.reshape(numbers, (-1, 2))
+
+
+def _four(box: Any) -> list[Any]:
+    if not isinstance(box, list) or len(box) != 4:
+        raise Flaw(f"has {shown(box)} as bbox, not x, y, width and height")
+    return box
+
+
+def _from_code(shape: dict[str, Any], size: Size | None) -> np.ndarray:
+    """A mask from run lengths, as numbers or as pycocotools packs them."""
+    sides = [as_whole(side, "size of a mask") for side in as_list(shape.get("size"), "size of a mask")]
+    counts = shape.get("counts")
+    if len(sides) != 2 or (size is not None and tuple(sides) != size):
+        told = f"{size[1]} x {size[0]}" if size else "two numbers"
+        raise Flaw(f"has a mask of {' x '.join(map(str, sides[::-1]))}, its picture {told}")
+    runs = as_wholes(counts if isinstance(counts, list) else unpacked(as_text(counts, "counts")), "run", MAX_PIXELS)
+    return from_runs(runs, (sides[0], sides[1]), by_columns=True)
+
+
+def unpacked(code: str) -> list[int]:
+    """The run lengths in pycocotools' text: 5 bits a character, the lowest first, a sixth where more follow; from the
+    third run on the difference to the run before the last.
+
+    Raises:
+        Flaw: it is no such text, or cut short.
+    """
+    runs: list[int] = []
+    value = shift = 0
+    for letter in code:
+        bits = ord(letter) - 48
+        if not 0 <= bits < 64 or shift > 30:
+            raise Flaw("has counts that are no run-length code")
+        value |= (bits & 31) << shift
+        shift += 5
+        if not bits & 32:
+            if bits & 16:
+                value -= 1 << shift
+            runs.append(value + (runs[-2] if len(runs) > 2 else 0))
+            value = shift = 0
+    if shift:
+        raise Flaw("has counts that are cut short")
+    return runs
+
+
+def _of_results(entries: list[Any], file: Path, reading: Reading) -> dict[str, Any]:
+    """A list of results, as detectors write it for evaluation, as a file of annotations.
+
+    Raises:
+        Flaw: there is no folder of pictures to which their ids could refer.
+    """
+    if reading.images is None:
+        raise Flaw("is a list of results, which does not name pictures: say where they are with --images")
+    found: dict[str, set[Path]] = {}
+    for path in reading.images.rglob("*"):
+        if path.suffix.lower() in SUFFIXES:
+            for name in (path.name, path.stem, path.stem.lstrip("0") or "0"):
+                found.setdefault(name, set()).add(path)
+    told = [entry for entry in entries if isinstance(entry, dict) and isinstance(entry.get("image_id"), str | int)]
+    images = []
+    for key, entry in {str(entry["image_id"]): entry for entry in told}.items():
+        fitting = found.get(str(entry.get("file_name"))) or found.get(key, set())
+        if len(fitting) == 1:
+            (path,) = fitting
+            images.append({"id": key, "file_name": path.relative_to(reading.images).as_posix()})
+    return {"images": images, "annotations": entries}
+
+
+def _fits(file: Path) -> bool:
+    return file.is_file() and json_kind(file) == "coco"

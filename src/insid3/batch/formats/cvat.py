@@ -1,41 +1,41 @@
 """CVAT for images 1.1: one XML file."""
 
 import io
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from functools import partial
+from itertools import chain
 from pathlib import Path
-from xml.etree.ElementTree import Element, iterparse
+from xml.etree.ElementTree import Element, ParseError, iterparse
 from xml.sax.saxutils import escape, quoteattr
 
 import numpy as np
 from jaxtyping import Bool
 
-from insid3.batch.formats.base import (
-    LABELS,
-    Marked,
-    file_within,
-    label_of,
-    read_labels,
-    reading,
-    without_suffix,
-    write_labels,
-)
-from insid3.batch.formats.polygons import filled, polygons, survives
+from insid3.batch.formats.base import Marked, file_within, printed, read_labels, write_labels
+from insid3.batch.formats.cvat_tracks import Track, frames_of, shapes_at, tracks_of
+from insid3.batch.formats.geometry import Ellipse, Geometry, Outline, Patch, Size, box_ring, from_runs, turned
+from insid3.batch.formats.pictures import PictureName
+from insid3.batch.formats.polygons import polygons, survives
+from insid3.batch.formats.reading import Draft, Parsed, Readable, Reading, Shape
+from insid3.batch.formats.values import Flaw, as_number, as_points, as_text, as_whole, as_wholes, parsing
 from insid3.errors import DataError
 from insid3.images import MAX_PIXELS
-from insid3.instances import Instance
 from insid3.labels import Label
 from insid3.storage import write_atomically, writing
 
 FILE = "annotations.xml"
+# Shapes without an area, and what people call them.
+_NO_AREA = {"polyline": "line", "points": "point", "cuboid": "cuboid", "skeleton": "skeleton", "tag": "tag"}
 
 
-class Cvat:
+class Cvat(Readable):
     """Polygons, or masks where these would lose something; an object's parts share a group."""
 
     title = "CVAT for images 1.1, XML"
 
     def is_at(self, source: Path) -> bool:
-        return (source / FILE).exists() or source.name == FILE
+        return (source / FILE).exists() or (source.is_dir() and any(map(_fits, source.glob("*.xml")))) or _fits(source)
 
     def write(self, labels: Sequence[Label], pictures: Iterable[Marked], output: Path) -> list[str]:
         scored = 0
@@ -47,8 +47,8 @@ class Cvat:
                 out.write("  <meta>\n    <task>\n      <labels>\n")
                 for label in labels:
                     colour = f"#{bytes(label.colour).hex()}"
-                    told = f"<name>{escape(label.name)}</name><color>{colour}</color><type>any</type><attributes/>"
-                    out.write(f"        <label>{told}</label>\n")
+                    head = f"<name>{escape(printed(label.name))}</name><color>{colour}</color>"
+                    out.write(f"        <label>{head}<type>any</type><attributes/></label>\n")
                 out.write("      </labels>\n    </task>\n  </meta>\n")
                 for number, picture in enumerate(pictures):
                     scored += any(instance.score != 1 for instance in picture.instances)
@@ -59,16 +59,43 @@ class Cvat:
         write_labels(output, labels)
         return [f"scores of objects in {scored} pictures, for which CVAT has no place"] if scored else []
 
-    def read(self, source: Path) -> tuple[list[Label], Iterator[Marked]]:
-        file = file_within(source, FILE, "*.xml", LABELS)
-        with reading(file, "CVAT"):
-            labels = [
-                label_of(str(element.findtext("name")), i, None, element.findtext("color"))
-                for i, element in enumerate(_elements(file, "label"))
-            ]
-        known = {label.name: label for label in read_labels(file.parent) or ()}
-        labels = [known.get(label.name, label) for label in labels]  # in the order of this file
-        return labels, _pictures(file, {label.name: i for i, label in enumerate(labels)})
+    def parse(self, source: Path, reading: Reading) -> Parsed:
+        file = file_within(source, FILE, "*.xml", _fits)
+        names: list[PictureName] = []
+        told: dict[str, str | None] = {}
+        used: dict[str, None] = {}
+        elements: list[Element] = []
+        frames, size = 0, None
+        with parsing(file, "CVAT"):
+            for element in _elements(file, ("label", "image", "track", "task", "job", "original_size")):
+                if element.tag == "label":
+                    name = element.findtext("name")
+                    if name and element.find("parent") is None:  # a part of a skeleton has one
+                        told[name] = element.findtext("color")
+                elif element.tag == "image":
+                    task = element.get("task_id")
+                    names.append(PictureName(_get(element, "name"), more=(f"task_{task}",) if task else ()))
+                    used |= dict.fromkeys(label for shape in element if (label := shape.get("label")))
+                elif element.tag == "track":
+                    elements.append(_copy(element))
+                    used |= dict.fromkeys(label for label in (element.get("label"),) if label)
+                elif element.tag == "original_size":
+                    size = reading.declared(element.findtext("height"), element.findtext("width"), str(file))
+                else:
+                    frames = max(frames, as_whole(element.findtext("size") or 0, "size of a task"))
+            for name in used.keys() - told.keys():
+                reading.note("label that the file does not declare", f"{name} in {file}")
+            told |= {name: None for name in used if name not in told}
+            known = {label.name: label for label in read_labels(file.parent) or ()}
+            labels = [known.get(label.name, label) for label in reading.labels((n, None, c) for n, c in told.items())]
+            index = {name: i for i, name in enumerate(told)}
+            tracks = tracks_of(elements, reading, file)
+            film = range(frames_of(tracks, frames) if tracks else 0)
+            names += [PictureName(f"frame_{frame:06d}") for frame in film]
+        return Parsed(
+            file, file.parent, labels, names,
+            chain(_pictures(file, index, reading), (_frame(file, tracks, f, size, index, reading) for f in film)),
+        )  # fmt: skip
 
 
 def _image(number: int, picture: Marked, labels: Sequence[Label]) -> str:
@@ -77,7 +104,7 @@ def _image(number: int, picture: Marked, labels: Sequence[Label]) -> str:
     for group, instance in enumerate(picture.instances, 1):
         shapes = polygons(instance)
         parts = f' group_id="{group}"' if len(shapes) > 1 else ""
-        head = f'label={quoteattr(labels[instance.concept].name)} source="auto" occluded="0" z_order="0"'
+        head = f'label={quoteattr(printed(labels[instance.concept].name))} source="auto" occluded="0" z_order="0"'
         if not survives(shapes, instance):
             x0, y0, x1, y1 = instance.box
             runs = ", ".join(map(str, encoded(instance.mask)))
@@ -97,52 +124,96 @@ def encoded(mask: Bool[np.ndarray, "h w"]) -> list[int]:
     return np.diff(starts, prepend=0, append=len(flat)).tolist()
 
 
-def decoded(runs: Sequence[int], size: tuple[int, int]) -> Bool[np.ndarray, "h w"]:
-    """What `encoded` wrote; ValueError: another number of pixels."""
-    flat = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
-    return flat.reshape(size)
+def _pictures(file: Path, index: dict[str, int], reading: Reading) -> Iterator[Draft]:
+    with parsing(file, "CVAT"):
+        for image in _elements(file, ("image",)):
+            place = f"image {image.get('id', '?')} of {file.name} ({image.get('name')})"
+            size = reading.declared(image.get("height"), image.get("width"), place)
+            shapes = [(f"{shape.tag} {number} of {place}", shape) for number, shape in enumerate(image, 1)]
+            yield Draft(place, size, partial(_shapes, shapes, index, reading), id=image.get("id", ""))
 
 
-def _pictures(file: Path, index: dict[str, int]) -> Iterator[Marked]:
-    with reading(file, "CVAT"):
-        for image in _elements(file, "image"):
-            size = int(image.get("height", 0)), int(image.get("width", 0))
-            if not 0 < size[0] * size[1] <= MAX_PIXELS:
-                raise ValueError(f"a picture of {size[1]} x {size[0]} pixels")
-            whole: dict[str, tuple[int, Bool[np.ndarray, "H W"]]] = {}
-            for number, shape in enumerate(image):
-                if shape.tag not in ("polygon", "mask"):
-                    continue
-                group = shape.get("group_id", "0")
-                key = f"alone {number}" if group == "0" else f"{group} {shape.get('label')}"
-                _, mask = whole.setdefault(key, (index[str(shape.get("label"))], np.zeros(size, bool)))
-                mask |= _shape(shape, size)
-            found = tuple(Instance.of(mask, concept) for concept, mask in whole.values())
-            name = str(image.get("name"))
-            yield Marked(file.parent / name, without_suffix(name), size, found)
+def _frame(
+    file: Path, tracks: Sequence[Track], frame: int, size: Size | None, index: dict[str, int], reading: Reading
+) -> Draft:
+    def shapes() -> list[Shape]:
+        return _shapes(list(shapes_at(tracks, frame, reading)), index, reading)
+
+    return Draft(f"frame {frame} of {file.name}", size, shapes, id=str(frame))
 
 
-def _shape(shape: Element, size: tuple[int, int]) -> Bool[np.ndarray, "H W"]:
+def _shapes(entries: Sequence[tuple[str, Element]], index: dict[str, int], reading: Reading) -> list[Shape]:
+    found = []
+    for place, entry in entries:
+        with reading.entry(entry.tag, place):
+            if entry.tag in _NO_AREA:
+                reading.leave_out(_NO_AREA[entry.tag], place)
+                continue
+            concept = index[_get(entry, "label")]
+            if entry.tag == "box":
+                reading.note("rectangle read as a mask", place)
+            group, layer = (as_whole(entry.get(name) or 0, name) for name in ("group_id", "z_order"))
+            found.append(Shape(concept, _geometry(entry), place, entry.tag, group or None, layer=layer))
+    return found
+
+
+def _geometry(shape: Element) -> Geometry:
+    def number(name: str) -> float:
+        return as_number(shape.get(name), name)
+
+    degrees = as_number(shape.get("rotation") or 0, "rotation")
     if shape.tag == "polygon":
-        points = [pair.split(",") for pair in str(shape.get("points")).split(";")]
-        return filled([np.array(points, float)], size)
-    left, top, width, height = (int(float(str(shape.get(key)))) for key in ("left", "top", "width", "height"))
-    mask = np.zeros(size, bool)
-    if not (0 <= left <= left + width <= size[1] and 0 <= top <= top + height <= size[0]):
-        raise ValueError("a mask lies outside its picture")
-    mask[top : top + height, left : left + width] = decoded(
-        [int(run) for run in str(shape.get("rle")).split(",")], (height, width)
-    )
-    return mask
+        points = as_points([pair.split(",") for pair in _get(shape, "points").split(";")])
+        if len(points) < 3:
+            raise Flaw(f"is a polygon of {len(points)} points")
+        return Outline([points])
+    if shape.tag == "box":
+        ring = box_ring(number("xtl"), number("ytl"), number("xbr"), number("ybr"))
+        return Outline([turned(ring, degrees, ring.mean(0))])
+    if shape.tag == "ellipse":
+        return Ellipse((number("cx"), number("cy")), (number("rx"), number("ry")), degrees)
+    if shape.tag == "mask":
+        left, top, width, height = (int(number(name)) for name in ("left", "top", "width", "height"))
+        if min(left, top) < 0 or min(width, height) < 1 or width * height > MAX_PIXELS:
+            raise Flaw(f"is a mask of {width} x {height} pixels at {left}, {top}")
+        runs = as_wholes(_get(shape, "rle").split(","), "run", MAX_PIXELS)
+        return Patch(left, top, from_runs(runs, (height, width)))
+    raise Flaw(f"is a {shape.tag}, which has no area")
 
 
-def _elements(file: Path, tag: str) -> Iterator[Element]:
+def _get(element: Element, name: str) -> str:
+    return as_text(element.get(name), name)
+
+
+def _copy(element: Element) -> Element:
+    """A track, which is cleared when the next element comes."""
+    copy = Element(element.tag, element.attrib)
+    copy.extend(list(element))
+    return copy
+
+
+def _fits(file: Path) -> bool:
+    if file.name == FILE:
+        return True
+    try:
+        with file.open("rb") as opened:
+            return file.suffix.lower() == ".xml" and re.search(rb"<annotations\b", opened.read(4096)) is not None
+    except (OSError, ValueError):
+        return False
+
+
+def _elements(file: Path, tags: Collection[str]) -> Iterator[Element]:
     """One after the other; documents that declare entities are refused, which could grow beyond all memory."""
     content = file.read_bytes()
     plain = content.replace(b"\0", b"")  # of UTF-16 too
     if b"<!DOCTYPE" in plain or b"<!ENTITY" in plain:
         raise DataError(f"{file} declares a document type or entities, which no annotations need")
-    for _, element in iterparse(io.BytesIO(content)):
-        if element.tag == tag:
-            yield element
-            element.clear()
+    try:
+        for _, element in iterparse(io.BytesIO(content)):
+            if element.tag in tags:
+                yield element
+                if element.tag in ("image", "track"):
+                    element.clear()
+    except ParseError as error:
+        line, column = error.position
+        raise Flaw(f"is not XML (line {line}, column {column + 1})") from error

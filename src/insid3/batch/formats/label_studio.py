@@ -1,8 +1,12 @@
 """Label Studio: tasks with brush masks as predictions, and the labelling interface that they need."""
 
+import base64
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -12,31 +16,40 @@ from xml.sax.saxutils import quoteattr
 import numpy as np
 from jaxtyping import Bool
 
-from insid3.batch.formats.base import (
-    LABELS,
-    Marked,
-    file_within,
-    label_of,
+from insid3.batch.formats.base import Marked, file_within, json_kind, printed, read_labels, write_labels
+from insid3.batch.formats.geometry import Drawn, Ellipse, Geometry, Outline, Patch, Scale, Size, box_ring, turned
+from insid3.batch.formats.pictures import PictureName
+from insid3.batch.formats.reading import Draft, Parsed, Readable, Reading, Shape, counted
+from insid3.batch.formats.values import (
+    Flaw,
+    as_dict,
+    as_list,
+    as_number,
+    as_points,
+    as_size,
+    as_text,
+    as_wholes,
+    parsing,
     read_json,
-    read_labels,
-    reading,
-    without_suffix,
-    write_labels,
 )
-from insid3.images import MAX_PIXELS
-from insid3.instances import Instance
+from insid3.images import MAX_PIXELS, SUFFIXES, read_patch
 from insid3.labels import Label
 from insid3.storage import write_atomically, write_text, writing
 
 FILE = "tasks.json"
 _SIZES = (3, 4, 8, 16)  # bits in which the length of a run is written, smallest first
+# Results that describe a picture or a region and mark nothing.
+_NO_REGIONS = ("choices", "textarea", "rating", "number", "taxonomy", "datetime", "relation", "pairwise", "ranker")
+_SHAPES = ("brush", "bitmask", "polygon", "rectangle", "ellipse")
+# Regions without an area, and what people call them.
+_NO_AREA = {"keypoint": "point", "vector": "line", "line": "line", "videorectangle": "box", "timeline": "range"}
 
 
-class LabelStudio:
+class LabelStudio(Readable):
     title = "Label Studio tasks with brush masks, config.xml"
 
     def is_at(self, source: Path) -> bool:
-        return (source / FILE).exists() or source.name == FILE
+        return (source / FILE).exists() or (source.is_dir() and any(map(_fits, source.glob("*.json")))) or _fits(source)
 
     def write(self, labels: Sequence[Label], pictures: Iterable[Marked], output: Path) -> list[str]:
         def tasks(file: Path) -> None:
@@ -46,37 +59,225 @@ class LabelStudio:
                 out.write("\n]\n" if out.tell() else "[]\n")
 
         writing(lambda: write_atomically(output / FILE, tasks))
-        lines = [f"    <Label value={quoteattr(x.name)} background='#{bytes(x.colour).hex()}'/>" for x in labels]
+        lines = [
+            f"    <Label value={quoteattr(printed(x.name))} background='#{bytes(x.colour).hex()}'/>" for x in labels
+        ]
         brush = ['  <BrushLabels name="tag" toName="image">', *lines, "  </BrushLabels>"]
         view = ["<View>", '  <Image name="image" value="$image"/>', *brush, "</View>"]
         write_text(output / "config.xml", "\n".join(view) + "\n")
         write_labels(output, labels)
         return []
 
-    def read(self, source: Path) -> tuple[list[Label], Iterator[Marked]]:
-        file = file_within(source, FILE, "*.json", LABELS)
-        with reading(file, "Label Studio"):
-            if not isinstance(content := read_json(file), list):
-                raise ValueError("expected a list of tasks")
-            tasks = [(task["data"], _results(task)) for task in content]
-            names = {_name(result) for _, results in tasks for result in results}
-            labels = read_labels(file.parent) or [label_of(n, i) for i, n in enumerate(sorted(names))]
-        index = {label.name: i for i, label in enumerate(labels)}
+    def parse(self, source: Path, reading: Reading) -> Parsed:
+        file = file_within(source, FILE, "*.json", _fits)
+        tasks: list[_Task] = []
+        with parsing(file, "Label Studio"):
+            content = read_json(file)
+            for number, entry in enumerate(as_list(content if isinstance(content, list) else [content], "tasks"), 1):
+                with reading.entry("task", f"task {number} of {file.name}"):
+                    if (task := _task_of(as_dict(entry, "entry"), number, file, reading)) is not None:
+                        tasks.append(task)
+        told = sorted({name for task in tasks for region in task.regions for name in region.labels})
+        labels = read_labels(file.parent) or []
+        if not set(told) <= {label.name for label in labels}:
+            labels = reading.labels((name, None, None) for name in told)
+            index = {name: i for i, name in enumerate(told)}
+        else:
+            index = {label.name: i for i, label in enumerate(labels)}
+        drafts = (Draft(t.place, t.size, partial(_shapes, t, index, reading), id=t.id) for t in tasks)
+        return Parsed(file, file.parent, labels, [task.name for task in tasks], drafts)
 
-        def each() -> Iterator[Marked]:
-            for data, results in tasks:
-                with reading(file, "Label Studio"):
-                    image, found = _image(str(data["image"])), []
-                    size = int(data.get("height", 0)), int(data.get("width", 0))
-                    for result in results:
-                        size = int(result["original_height"]), int(result["original_width"])
-                        mask = decoded(result["value"]["rle"], size)
-                        if mask.any():
-                            score = float(1 if result.get("score") is None else result["score"])
-                            found.append(Instance.of(mask, index[_name(result)], score))
-                yield Marked(file.parent / image, without_suffix(image), size, tuple(found))
 
-        return labels, each()
+@dataclass(frozen=True, eq=False)
+class _Region:
+    """One region: what its results of the same id say together."""
+
+    kind: str
+    value: dict[str, Any]
+    labels: tuple[str, ...]
+    size: Size | None
+    score: object
+    place: str
+    picture: tuple[str, str]  # names of the tag and of the page on which it lies
+
+
+@dataclass(frozen=True, eq=False)
+class _Task:
+    """A task and the regions that count."""
+
+    place: str
+    id: str
+    name: PictureName
+    size: Size | None
+    regions: list[_Region]
+
+
+def _task_of(task: dict[str, Any], number: int, file: Path, reading: Reading) -> _Task | None:
+    key = str(task.get("id", number))
+    place = f"task {key} of {file.name}"
+    if "data" not in task:
+        raise Flaw("has no data: export the project as JSON, not as JSON-MIN")
+    data = as_dict(task["data"], "data")
+    results = _results(task, place, reading)
+    if results is None:
+        reading.leave_out("task that nobody has annotated", place)
+        return None
+    regions = _regions(results, place, reading)
+    sizes = {region.size for region in regions if region.size is not None}
+    if len(sizes) > 1:
+        raise Flaw("has regions of pictures of several sizes: a task must have one picture")
+    size = sizes.pop() if sizes else None
+    if size is None:
+        with suppress(Flaw):  # these may be anything, unless they are ours
+            size = as_size(data.get("height"), data.get("width"), MAX_PIXELS)
+    if len({region.picture for region in regions}) > 1:
+        raise Flaw("has regions on several pictures: a task must have one")
+    return _Task(place, key, PictureName(_picture(data, regions)), size, regions)
+
+
+def _results(task: dict[str, Any], place: str, reading: Reading) -> list[Any] | None:
+    """Those of the last annotation that was not cancelled; predictions where there is none; None without both."""
+    made = as_list(task.get("annotations") or task.get("completions") or [], "annotations")
+    valid = [one for one in made if isinstance(one, dict)]
+    for _ in made[len(valid) :]:
+        reading.leave_out("annotation", f"{place} has an annotation that is no object")
+    accepted = [one for one in valid if not _is_cancelled(one)]
+    for one in valid:
+        if _is_cancelled(one):
+            reading.note("annotation that was cancelled", f"annotation {one.get('id', '?')} of {place}")
+    for one in accepted[:-1]:
+        results = one.get("result")
+        count = counted(len(results), "result") if isinstance(results, list) else "no results"
+        where = f"annotation {one.get('id', '?')} of {place}, {count}"
+        reading.note("annotation that a later one replaces", where)
+    if accepted:
+        return as_list(accepted[-1].get("result") or [], "result")
+    predictions = [as_dict(one, "prediction") for one in as_list(task.get("predictions") or [], "predictions")]
+    for one in predictions[:-1]:
+        reading.note("prediction that a later one replaces", f"prediction {one.get('id', '?')} of {place}")
+    return as_list(predictions[-1].get("result") or [], "result") if predictions else None
+
+
+def _is_cancelled(annotation: dict[str, Any]) -> bool:
+    return bool(annotation.get("was_cancelled") or annotation.get("skipped"))  # the latter in old exports
+
+
+def _regions(results: list[Any], place: str, reading: Reading) -> list[_Region]:
+    """The regions; a label may stand in a result of its own, which has the id of its region."""
+    shapes: list[tuple[str, str, dict[str, Any]]] = []
+    labels: dict[str, dict[str, None]] = {}  # by id
+    for number, entry in enumerate(results, 1):
+        with reading.entry("region", f"result {number} of {place}"):
+            result = as_dict(entry, "entry")
+            key, kind = str(result.get("id", f"#{number}")), as_text(result.get("type"), "type")
+            if kind in _NO_REGIONS:
+                reading.note(f"{kind}, which is no region", place)
+            elif kind == "labels":
+                labels.setdefault(key, {}).update(dict.fromkeys(_labels(result)))
+            else:
+                shape = kind.removesuffix("labels")
+                shapes.append((key, shape if shape in _SHAPES or shape in _NO_AREA else "region", result))
+    for key in labels.keys() - {key for key, _, _ in shapes}:
+        reading.leave_out("label without a region", f"region {key} of {place}")
+    regions = []
+    for key, kind, result in shapes:
+        where = f"region {key} of {place}"
+        with reading.entry("region", where):
+            value = as_dict(result.get("value"), "value")
+            size = reading.declared(result.get("original_height"), result.get("original_width"), where)
+            named = _labels(result) or [*labels.get(key, ())]
+            picture = str(result.get("to_name")), str(result.get("item_index") or 0)
+            regions.append(_Region(kind, value, tuple(named), size, result.get("score"), where, picture))
+    return regions
+
+
+def _labels(result: dict[str, Any]) -> list[str]:
+    value = as_dict(result.get("value"), "value")
+    lists = [as_list(value[name], "labels") for name in value if name.endswith("labels")]
+    return [as_text(label, "label") for some in lists for label in some]
+
+
+def _shapes(task: _Task, index: dict[str, int], reading: Reading) -> list[Shape]:
+    found = []
+    for region in task.regions:
+        with reading.entry("region", region.place):
+            if region.kind in _NO_AREA:
+                reading.leave_out(_NO_AREA[region.kind], region.place)
+                continue
+            if not region.labels:
+                raise Flaw("has no label")
+            geometry = _InPercent(region)
+            score = 1.0 if region.score is None else as_number(region.score, "score")
+            if region.kind == "rectangle":
+                reading.note("rectangle read as a mask", region.place)
+            if len(region.labels) > 1:
+                reading.note("region of several labels, an object for each", region.place)
+            found += [Shape(index[n], geometry, region.place, region.kind, None, score) for n in region.labels]
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class _InPercent:
+    """A region, whose numbers are percent of the sides."""
+
+    region: _Region
+
+    def drawn(self, size: Size, scale: Scale) -> Drawn:
+        told = round(size[0] / scale[1]), round(size[1] / scale[0])
+        return _geometry(self.region, told).drawn(size, scale)
+
+
+def _geometry(region: _Region, size: Size) -> Geometry:
+    """In pixels of the (height, width) `size` that the file declares."""
+    value, (height, width) = region.value, size
+
+    def percent(name: str, side: int) -> float:
+        return as_number(value.get(name), name) * side / 100
+
+    degrees = 0 if value.get("rotation") is None else as_number(value["rotation"], "rotation")
+    if region.kind == "brush":
+        return Patch(0, 0, decoded(as_wholes(value.get("rle"), "byte of a mask", 255), size))
+    if region.kind == "bitmask":
+        try:
+            content = base64.b64decode(as_text(value.get("imageDataURL"), "imageDataURL").rpartition(",")[2])
+        except ValueError as error:
+            raise Flaw("has a mask that is no base64 text") from error
+        mask = read_patch(content, "its mask")
+        if mask.shape != size:
+            raise Flaw(f"has a mask of {mask.shape[1]} x {mask.shape[0]} pixels, its picture {width} x {height}")
+        return Patch(0, 0, mask)
+    if region.kind == "polygon":
+        points = as_points(value.get("points"))
+        if len(points) < 3:
+            raise Flaw(f"is a polygon of {len(points)} points")
+        return Outline([points * (width / 100, height / 100)])
+    if region.kind == "rectangle":
+        x, y = percent("x", width), percent("y", height)
+        ring = box_ring(x, y, x + percent("width", width), y + percent("height", height))
+        return Outline([turned(ring, degrees, ring[0])])
+    if region.kind == "ellipse":
+        centre = percent("x", width), percent("y", height)
+        return Ellipse(centre, (percent("radiusX", width), percent("radiusY", height)), degrees)
+    raise Flaw("is of a kind that has no area")
+
+
+def _picture(data: dict[str, Any], regions: Sequence[_Region]) -> str:
+    """The address or path of a task's picture, as it was before Label Studio took it in."""
+    texts = {key: value for key, value in data.items() if isinstance(value, str)}
+    named = [region.picture[0] for region in regions[:1] if region.picture[0] in texts] or ["image"]
+    found = [texts[named[0]]] if named[0] in texts else [text for text in texts.values() if _is_picture(text)]
+    if len(found) != 1:
+        raise Flaw(f"has {len(found)} pictures in its data: a task must have one")
+    return _address(found[0])
+
+
+def _is_picture(text: str) -> bool:
+    end = re.split(r"[?#]", text.replace("?d=", ""))[0]
+    return Path(end).suffix.lower() in SUFFIXES or text.startswith(("/data/", "http://", "https://", "s3://", "gs://"))
+
+
+def _fits(file: Path) -> bool:
+    return file.is_file() and (file.name == FILE or json_kind(file) == "label-studio")
 
 
 def encoded(mask: Bool[np.ndarray, "H W"]) -> list[int]:
@@ -100,26 +301,26 @@ def encoded(mask: Bool[np.ndarray, "H W"]) -> list[int]:
     return np.packbits(np.frombuffer(stream.encode(), np.uint8) - ord("0")).tolist()
 
 
-def decoded(code: Sequence[int], size: tuple[int, int]) -> Bool[np.ndarray, "H W"]:
-    """The alpha channel of what `encoded`, or the brush, wrote; ValueError for anything else."""
+def decoded(code: Sequence[int] | np.ndarray, size: tuple[int, int]) -> Bool[np.ndarray, "H W"]:
+    """The alpha channel of what `encoded`, or the brush, wrote; Flaw for anything else."""
     stream = np.unpackbits(np.asarray(code, np.uint8)).astype("S1").tobytes().decode()
     at = 0
 
     def number(width: int) -> int:
         nonlocal at
         if at + width > len(stream):
-            raise ValueError("a mask's code is cut short")
+            raise Flaw("has a mask whose code is cut short")
         at += width
         return int(stream[at - width : at], 2)
 
     count, width = number(32), number(5) + 1
     if count != size[0] * size[1] * 4 or not 0 < count <= 4 * MAX_PIXELS:
-        raise ValueError(f"a mask of {count} values in a picture of {size[1]} x {size[0]}")
+        raise Flaw(f"has a mask of {count // 4:,} pixels, its picture {size[1]} x {size[0]}")
     sizes, values, done = [number(4) + 1 for _ in range(4)], np.empty(count, np.uint8), 0
     while done < count:
         same, length = number(1), number(sizes[number(2)]) + 1
         if done + length > count:
-            raise ValueError("a mask's code holds more than its picture")
+            raise Flaw("has a mask whose code holds more than its picture")
         if same:
             values[done : done + length] = number(width)
         else:
@@ -157,18 +358,7 @@ def _task(picture: Marked, labels: Sequence[Label]) -> dict[str, Any]:
     return {"data": {"image": picture.file, "width": width, "height": height}, "predictions": predictions}
 
 
-def _results(task: dict[str, Any]) -> list[dict[str, Any]]:
-    """The last annotation's, else the last prediction's."""
-    made = [*task.get("predictions", []), *task.get("annotations", [])]
-    return [result for result in (made[-1]["result"] if made else []) if result["type"] == "brushlabels"]
-
-
-def _image(address: str) -> str:
-    """A path as it was before Label Studio took it in: of its local storage, or uploaded."""
-    if found := re.fullmatch(r"/data/local-files/\?d=(.+)", address):
+def _address(text: str) -> str:
+    if found := re.fullmatch(r"/data/local-files/\?d=(.+)", text):
         return unquote(found[1]).lstrip("/")
-    return unquote(re.sub(r"^/data/upload/(\d+/)?", "", address)) if address.startswith("/data/upload/") else address
-
-
-def _name(result: dict[str, Any]) -> str:
-    return str(result["value"]["brushlabels"][0])
+    return unquote(re.sub(r"^/data/upload/(\d+/)?", "", text)) if text.startswith("/data/upload/") else text

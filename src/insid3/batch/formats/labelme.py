@@ -5,23 +5,35 @@ import io
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from insid3.annotations import draw_shape, with_area
-from insid3.batch.formats.base import LABELS, Marked, below, label_of, read_json, read_labels, reading, write_labels
+from insid3.batch.formats.base import LABELS, Marked, below, json_kind, read_labels, write_labels
+from insid3.batch.formats.geometry import Ellipse, Geometry, Outline, Patch, box_ring
+from insid3.batch.formats.pictures import PictureName
 from insid3.batch.formats.polygons import polygons
-from insid3.errors import DataError
-from insid3.images import MAX_PIXELS
+from insid3.batch.formats.reading import Draft, Parsed, Readable, Reading, Shape
+from insid3.batch.formats.values import Flaw, as_dict, as_list, as_points, as_text, parsing, read_json
+from insid3.errors import DataError, ImageError
+from insid3.images import picture_from_bytes, read_patch
 from insid3.instances import Instance
 from insid3.labels import Label
 from insid3.storage import write_text
 
+# Shapes without an area, and what people call them.
+_NO_AREA = {"point": "point", "points": "point", "line": "line", "linestrip": "line"}
+_CORNERS = ("polygon", "rectangle", "oriented_rectangle", "rotation", "quadrilateral")  # the last two: X-AnyLabeling's
+_TAKEN = ("concepts", "run")  # names of files beside the annotations
+_SAMPLE = 20  # files that tell what a folder holds
 
-class Labelme:
+
+class Labelme(Readable):
     """Polygons through the centres of the border's pixels, or masks where there are holes; an object's parts share a
     group. Points and lines, which have no area, are not read.
     """
@@ -29,8 +41,8 @@ class Labelme:
     title = "labelme, a JSON file for each picture"
 
     def is_at(self, source: Path) -> bool:
-        file = next(_files(source), source) if source.is_dir() else source
-        return file.suffix == ".json" and file.is_file() and b'"shapes"' in file.read_bytes()
+        files = islice(_files(source), _SAMPLE) if source.is_dir() else [source]
+        return any(json_kind(file) == "labelme" for file in files)
 
     def write(self, labels: Sequence[Label], pictures: Iterable[Marked], output: Path) -> list[str]:
         scored = 0
@@ -46,7 +58,8 @@ class Labelme:
                 head = {"label": labels[instance.concept].name, "group_id": group if len(parts) > 1 else None}
                 more = {"description": "", "flags": {}}
                 shapes += [{**head, **part, **more} for part in parts]
-            file = below(output, f"{picture.name}.json")
+            own = picture.file if picture.name in _TAKEN else picture.name
+            file = below(output, f"{own}.json")
             height, width = picture.size
             content: dict[str, Any] = {
                 "version": "5.5.0", "flags": {}, "shapes": shapes, "imagePath": _relative(picture.path, file.parent),
@@ -56,36 +69,128 @@ class Labelme:
         write_labels(output, labels)
         return [f"scores of objects in {scored} pictures, for which labelme has no place"] if scored else []
 
-    def read(self, source: Path) -> tuple[list[Label], Iterator[Marked]]:
-        folder = source if source.is_dir() else source.parent
-        files = list(_files(folder)) if source.is_dir() else [source]
+    def parse(self, source: Path, reading: Reading) -> Parsed:
+        root = source if source.is_dir() else source.parent
+        files = list(_files(root)) if source.is_dir() else [source]
         if not files:
             raise DataError(f"{source} holds no labelme files")
-        labels = read_labels(folder)
-        if labels is None:
-            names: list[str] = []
-            for file in files:
-                with reading(file, "labelme"):
-                    names += [str(shape["label"]) for shape in with_area(read_json(file)["shapes"])]
-            labels = [label_of(name, i) for i, name in enumerate(sorted(set(names)))]
-        return labels, (_marked(file, folder, {label.name: i for i, label in enumerate(labels)}) for file in files)
+        kept = [file for file in files if not source.is_dir() or self._is_ours(file, reading)]
+        told: dict[str, None] = {}
+        names: dict[Path, PictureName] = {}
+        for file in kept:
+            try:
+                data = _content(file)
+            except DataError as error:
+                if file == source:
+                    raise
+                reading.leave_out("file", str(error))
+                continue
+            folder = file.parent.relative_to(root).as_posix()
+            named = str(data.get("imagePath") or file.stem)
+            names[file] = PictureName(named, "" if folder == "." else folder)
+            told |= dict.fromkeys(label for shape in data["shapes"] if (label := _area_label(shape)))
+        labels = reading.labels((name, None, None) for name in sorted(told))
+        kept_labels = {label.name: label for label in read_labels(root) or ()}
+        if told.keys() <= kept_labels.keys():  # our own, in their order
+            labels = list(kept_labels.values())
+            index = {label.name: i for i, label in enumerate(labels)}
+        else:
+            index = {name: i for i, name in enumerate(sorted(told))}
+        return Parsed(source, root, labels, list(names.values()), (_draft(file, index, reading) for file in names))
+
+    def _is_ours(self, file: Path, reading: Reading) -> bool:
+        if json_kind(file) in ("labelme", None):
+            return True
+        reading.note("file of another format", str(file))
+        return False
 
 
-def _marked(file: Path, folder: Path, index: dict[str, int]) -> Marked:
-    with reading(file, "labelme"):
-        data = read_json(file)
-        size = int(data["imageHeight"]), int(data["imageWidth"])
-        if min(size) < 1 or size[0] * size[1] > MAX_PIXELS:
-            raise ValueError(f"a picture of {size[1]} x {size[0]} pixels")
-        canvases: dict[Any, tuple[int, Image.Image]] = {}
-        for number, shape in enumerate(with_area(data["shapes"])):
+def _inside(file: Path) -> Image.Image | None:
+    """The picture that the file carries; ImageError where what it carries is none."""
+    data = _content(file).get("imageData")
+    if not data:
+        return None
+    try:
+        content = base64.b64decode(as_text(data, "imageData").rpartition(",")[2], validate=True)
+    except (ValueError, Flaw) as error:
+        raise ImageError(f"{file} carries no picture that can be read (imageData)") from error
+    return picture_from_bytes(content, f"{file} (imageData)")
+
+
+def _content(file: Path) -> dict[str, Any]:
+    with parsing(file, "labelme"):
+        data = as_dict(read_json(file), "content")
+        as_list(data.get("shapes"), "shapes")
+        return data
+
+
+def _area_label(shape: Any) -> str | None:
+    label = shape.get("label") if isinstance(shape, dict) else None
+    if isinstance(label, bool | dict | list) or label in (None, "") or str(shape.get("shape_type")) in _NO_AREA:
+        return None
+    return str(label)
+
+
+def _draft(file: Path, index: dict[str, int], reading: Reading) -> Draft:
+    data = _content(file)
+    size = reading.declared(data.get("imageHeight"), data.get("imageWidth"), str(file))
+    if size is None and data.get("imageData"):
+        with suppress(ImageError):
+            inside = _inside(file)
+            size = None if inside is None else (inside.height, inside.width)
+    shapes = partial(_shapes, file, data["shapes"], index, reading)
+    return Draft(str(file), size, shapes, id=file.stem, inside=partial(_inside, file))
+
+
+def _shapes(file: Path, shapes: list[Any], index: dict[str, int], reading: Reading) -> list[Shape]:
+    found: list[Shape] = []
+    for number, entry in enumerate(shapes, 1):
+        place = f"shape {number} of {file}"
+        with reading.entry("shape", place):
+            shape = as_dict(entry, "entry")
+            kind = as_text(shape.get("shape_type") or "polygon", "shape_type")
+            if kind in _NO_AREA:
+                reading.leave_out(_NO_AREA[kind], place)
+                continue
+            label = _area_label(shape)
+            if label is None:
+                raise Flaw("has no label")
             group = shape.get("group_id")
-            key = ("alone", number) if group is None else (group, shape["label"])
-            _, canvas = canvases.setdefault(key, (index[shape["label"]], Image.new("1", size[::-1])))
-            draw_shape(canvas, shape, file)
-        found = tuple(Instance.of(np.array(canvas), concept) for concept, canvas in canvases.values())
-        picture = file.parent / str(data["imagePath"]).replace("\\", "/")
-    return Marked(picture, file.relative_to(folder).as_posix().removesuffix(".json"), size, found)
+            group = None if group is None else str(group)
+            found.append(Shape(index[label], _geometry(kind, shape), place, kind, group))
+    return found
+
+
+def _geometry(kind: str, shape: dict[str, Any]) -> Geometry:
+    """As labelme.utils.shape_to_mask, and for X-AnyLabeling's shapes of four corners."""
+    points = as_points(shape.get("points"))
+    if kind == "mask":
+        if len(points) < 1:
+            raise Flaw("has no corner")
+        try:
+            code = base64.b64decode(as_text(shape.get("mask"), "mask").rpartition(",")[2], validate=True)
+        except ValueError as error:
+            raise Flaw("has a mask that is no base64 text") from error
+        (left, top), mask = points[0].astype(int), read_patch(code, "its mask")
+        if len(points) > 1:
+            sides = np.abs(points[1] - points[0]).astype(int) + 1
+            if np.abs(sides - mask.shape[::-1]).max() > 1:
+                told = f"{sides[0]} x {sides[1]}"
+                raise Flaw(f"has a mask of {mask.shape[1]} x {mask.shape[0]} pixels in a box of {told}")
+        return Patch(int(left), int(top), mask)
+    if kind == "circle":
+        if len(points) != 2:
+            raise Flaw(f"is a circle of {len(points)} points, not of centre and rim")
+        radius = float(np.hypot(*(points[1] - points[0])))
+        return Ellipse((points[0][0], points[0][1]), (radius, radius), painted=True)
+    if kind == "rectangle" and len(points) == 2:
+        (x0, y0), (x1, y1) = points.min(0), points.max(0)
+        return Outline([box_ring(x0, y0, x1, y1)], "centres")
+    if kind not in _CORNERS:
+        raise Flaw(f"is a {kind}, which is no shape of labelme or X-AnyLabeling")
+    if len(points) < 3:
+        raise Flaw(f"is a {kind} of {len(points)} points")
+    return Outline([points], "centres")
 
 
 def _mask(instance: Instance) -> dict[str, Any]:

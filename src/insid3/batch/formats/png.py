@@ -12,6 +12,8 @@ from jaxtyping import Bool, UInt8
 
 from insid3.batch.folder import RESULTS, SETTINGS, last_lines
 from insid3.batch.formats.base import Marked, below, check_count, read_labels, write_labels
+from insid3.batch.formats.reading import Reading
+from insid3.batch.formats.values import as_dict, as_text, parsing, read_json
 from insid3.batch.writers import write_index
 from insid3.errors import DataError, ImageError
 from insid3.images import read_values
@@ -50,23 +52,20 @@ class Png:
         }
         return [note for note, happened in notes.items() if happened]
 
-    def read(self, source: Path) -> tuple[list[Label], Iterator[Marked]]:
-        try:
-            settings = json.loads((source / SETTINGS).read_text("utf-8"))
-            labels = read_labels(source) or [Label(settings["concept"]["name"], 1, MAGENTA)]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{source} is not an output folder of insid3 ({error!r:.100})") from error
+    def read(self, source: Path, reading: Reading | None = None) -> tuple[list[Label], Iterator[Marked]]:
+        with parsing(source / SETTINGS, "run of insid3"):
+            settings = as_dict(read_json(source / SETTINGS), "content")
+            labels = read_labels(source)
+            if labels is None:  # older versions
+                told = as_dict(settings.get("concept"), "concept")
+                labels = [Label(as_text(told.get("name"), "name of the concept"), 1, MAGENTA)]
         return labels, self._pictures(source, labels, str(settings.get("folder", "")))
 
     def _pictures(self, source: Path, labels: Sequence[Label], folder: str) -> Iterator[Marked]:
-        try:
+        with parsing(source / RESULTS, "list of results"):
             for line in last_lines(source):
                 if line["error"] is None:
                     yield _marked(line, source, labels, folder)
-        except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-            if isinstance(error, DataError):
-                raise
-            raise DataError(f"results of {source} are damaged ({error!r:.100}): make them again") from error
 
 
 def _marked(line: dict[str, Any], source: Path, labels: Sequence[Label], folder: str) -> Marked:

@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 from jaxtyping import Bool, Float
 from PIL import Image, ImageDraw
+from scipy.ndimage import binary_erosion
 
 from insid3.errors import MissingExtraError
 from insid3.instances import Instance
@@ -52,6 +53,8 @@ def polygons(instance: Instance, *, centres: bool = False, tolerance: float = 1)
     exact, simple = ([[_rounded(r, centres) for r in rings] for rings in some] for some in (
         whole, [_simplified(rings, tolerance) for rings in whole]
     ))  # fmt: skip
+    if centres and 2 * np.count_nonzero(binary_erosion(np.pad(instance.mask, 1), np.ones((3, 3)))) < instance.area:
+        return exact  # thin strokes, which programs paint differently between fewer points
     return simple if _iou(simple, instance, centres) >= _FAITHFUL else exact
 
 

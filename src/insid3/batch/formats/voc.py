@@ -1,42 +1,50 @@
 """Pascal VOC: masks as palette pictures, boxes as XML."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
-from xml.etree.ElementTree import Element, ElementTree, SubElement, indent
+from typing import Any
+from xml.etree.ElementTree import Element, ElementTree, ParseError, SubElement, fromstring, indent
 
 import numpy as np
+from scipy.ndimage import find_objects
 
-from insid3.batch.formats.base import (
-    Marked,
-    below,
-    check_count,
-    label_of,
-    link_picture,
-    read_labels,
-    reading,
-    write_labels,
-)
+from insid3.batch.formats.base import Marked, below, check_count, link_picture, printed, read_labels, write_labels
+from insid3.batch.formats.geometry import Outline, Patch, box_ring
+from insid3.batch.formats.pictures import PictureName
+from insid3.batch.formats.reading import Draft, Parsed, Readable, Reading, Shape
+from insid3.batch.formats.values import Flaw, as_colour, as_number, as_text, parsing, read_text, shown
+from insid3.batch.names import exists
 from insid3.batch.writers import write_index
-from insid3.images import SUFFIXES, read_values
+from insid3.errors import DataError, ImageError
+from insid3.images import MAX_PIXELS, SUFFIXES, picture_size, read_values
 from insid3.instances import Instance
 from insid3.labels import Colour, Label
 from insid3.storage import write_atomically, write_text, writing
 
 _LIST = Path("ImageSets", "Segmentation", "default.txt")
-_MOST = 255
+_MOST, _VOID = 254, 255  # numbers of objects and classes; what masks have on borders, which belong to nobody
+_BORDER: Colour = (224, 224, 192)  # its colour
+_SIDES = ("xmin", "ymin", "xmax", "ymax")
+_CHALLENGE = (
+    "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog",
+    "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
+)  # fmt: skip
 
 
-class Voc:
+class Voc(Readable):
     """`SegmentationClass` has the concepts' colours and numbers, `SegmentationObject` those of the objects."""
 
     title = "Pascal VOC, segmentation and boxes"
 
     def is_at(self, source: Path) -> bool:
-        return (source / "SegmentationClass").is_dir()
+        masks = any((source / f"Segmentation{kind}").is_dir() for kind in ("Class", "Object"))
+        return masks or any((source / "Annotations").glob("*.xml"))
 
     def write(self, labels: Sequence[Label], pictures: Iterable[Marked], output: Path) -> list[str]:
-        check_count(labels)
+        check_count(labels, _MOST)
         lost = crowded = scored = absent = 0
         colours, many = [label.colour for label in labels], [_voc_colour(i) for i in range(1, _MOST + 1)]
         names: list[str] = []
@@ -62,7 +70,9 @@ class Voc:
             names.append(picture.name)
         for kind in ("Segmentation", "Main"):  # those who look for boxes look in the other
             write_text(output / "ImageSets" / kind / _LIST.name, "".join(f"{name}\n" for name in names))
-        colour_lines = [f"{label.name.replace(':', '_')}:{','.join(map(str, label.colour))}::" for label in labels]
+        colour_lines = [
+            f"{printed(label.name).replace(':', '_')}:{','.join(map(str, label.colour))}::" for label in labels
+        ]
         write_text(output / "labelmap.txt", "\n".join(["background:0,0,0::", *colour_lines]) + "\n")
         write_labels(output, labels)
         notes = {
@@ -75,37 +85,232 @@ class Voc:
         ] = absent
         return [note for note, happened in notes.items() if happened]
 
-    def read(self, source: Path) -> tuple[list[Label], Iterator[Marked]]:
-        labels = read_labels(source)
-        if labels is None:
-            with reading(source / "labelmap.txt", "VOC labelmap"):
-                lines = (source / "labelmap.txt").read_text("utf-8").splitlines()
-                entries = [line.rsplit(":", 3)[:2] for line in lines if line and line[0] != "#"]
-                told = [(name, tuple(map(int, colour.split(",")))) for name, colour in entries if name != "background"]
-                labels = [label_of(name, i, None, bytes(colour).hex()) for i, (name, colour) in enumerate(told)]
-        with reading(source / _LIST, "VOC list"):
-            names = (source / _LIST).read_text("utf-8").split("\n")
-        return labels, _pictures(source, [name for name in names if name], len(labels))
+    def parse(self, source: Path, reading: Reading) -> Parsed:
+        if not source.is_dir():
+            raise DataError(f"{source} is no folder of Pascal VOC: give the one that holds SegmentationClass")
+        boxes = {file: file for file in (source / "Annotations").rglob("*.xml")}
+        names = _listed(source)
+        classes = _classes(source, boxes, reading)
+        drafts, pictures = [], []
+        for name in names:
+            path = _picture(reading.images or source / "JPEGImages", name, reading)
+            pictures.append(PictureName(f"{name}{path.suffix if path else '.jpg'}"))
+            file = below(source / "SegmentationClass", f"{name}.png")
+            if not exists(file) and exists(below(source / "SegmentationObject", f"{name}.png")):
+                reading.leave_out(
+                    "mask", f"{name} has objects in SegmentationObject, and no classes: {file} is missing"
+                )
+            if exists(file):
+                shapes = partial(_from_masks, source, name, classes, reading)
+                drafts.append(partial(_draft_of_mask, file, shapes, path, name))
+            else:
+                file = below(source / "Annotations", f"{name}.xml")
+                drafts.append(partial(_draft_of_boxes, file, classes, path, name, reading))
+        return Parsed(source, source / "JPEGImages", classes.labels, pictures, (draft() for draft in drafts))
 
 
-def _pictures(source: Path, names: Sequence[str], concepts: int) -> Iterator[Marked]:
-    for name in names:
-        file = below(source / "SegmentationObject", f"{name}.png")
-        with reading(file, "VOC mask"):
-            objects = read_values(file)
-            classes = read_values(below(source / "SegmentationClass", f"{name}.png"))
-            found = []
-            for number in np.unique(objects[objects > 0]):
-                mask = objects == number
-                concept = int(classes[mask][0]) - 1
-                if not 0 <= concept < concepts:
-                    raise ValueError(f"class {concept + 1} of {concepts}")
-                found.append(Instance.of(mask, concept))
-            images = below(source / "JPEGImages", name)
-            either = [case for suffix in sorted(SUFFIXES) for case in (suffix, suffix.upper())]
-            beside = [images.with_name(images.name + suffix) for suffix in either]
-            picture = next((path.resolve() for path in beside if path.exists()), images.with_name(f"{images.name}.jpg"))
-        yield Marked(picture, name, objects.shape, tuple(found))
+@dataclass(frozen=True, eq=False)
+class _Classes:
+    """Labels, and which one a value or a colour of a mask stands for.
+
+    Attributes:
+        by_value: index of the label; the place of the background is None.
+    """
+
+    labels: list[Label]
+    by_value: dict[int, int | None]
+
+    @cached_property
+    def _of_values(self) -> np.ndarray:
+        return _table(2**16, _VOID, self.by_value)
+
+    @cached_property
+    def _of_colours(self) -> np.ndarray:
+        return _table(2**24, _packed(_BORDER), {_packed(label.colour): i for i, label in enumerate(self.labels)})
+
+    @property
+    def colours(self) -> tuple[Colour, ...]:
+        """By which a palette tells classes; none where two classes share one."""
+        colours = [label.colour for label in self.labels]
+        return (*colours, _BORDER) if len({*colours}) == len(colours) else ()
+
+    def numbers(self, file: Path) -> np.ndarray:
+        """The class of each pixel: the index of its label + 1, 0 for background and border, -1 for no class."""
+        values = read_values(file, MAX_PIXELS, colours=self.colours)
+        found: np.ndarray = self._of_values[values] if values.ndim == 2 else self._of_colours[_packed(values)]
+        return found
+
+
+def _table(size: int, void: int, known: Mapping[int, int | None]) -> np.ndarray:
+    """What each value becomes in `_Classes.numbers`."""
+    table = np.full(size, -1, np.int16)
+    table[[0, void]] = 0
+    for value, label in known.items():
+        table[value] = 0 if label is None else label + 1
+    return table
+
+
+def _classes(source: Path, boxes: Iterable[Path], reading: Reading) -> _Classes:
+    """From our own list, labelmap.txt, the boxes' names, or as the challenge numbers its classes."""
+    told: list[tuple[str, int | None, object]] = []
+    lines: list[str] = []
+    if (source / "labelmap.txt").is_file():
+        with parsing(source / "labelmap.txt", "VOC labelmap"):
+            for line in read_text(source / "labelmap.txt").splitlines():
+                if line.strip() and line[0] != "#":
+                    name, _, colour = line.rpartition(":")[0].rpartition(":")[0].rpartition(":")
+                    if as_colour(colour.split(",")) is None:
+                        raise Flaw(f"has the line {shown(line)}, which should be name:red,green,blue::")
+                    lines.append(name)
+                    if name != "background":
+                        told.append((name, None, colour.split(",")))
+    elif not (source / "SegmentationClass").is_dir():
+        told = [(name, None, None) for name in sorted({name for file in boxes for name in _names(file)})]
+    else:
+        told = [(name, None, _voc_colour(i)) for i, name in enumerate(_CHALLENGE, 1)]
+    kept = read_labels(source)
+    if kept is None and lines == [] and (source / "SegmentationClass").is_dir():
+        reading.note("file without names of classes", f"{source}: they are called as in the VOC challenge")
+    labels = kept if kept is not None else reading.labels(told)
+    by_value: dict[int, int | None] = {i + 1: i for i in range(len(labels))}
+    if kept is None and "background" in lines[1:]:  # then a value is the number of its line
+        order = iter(range(len(labels)))
+        by_value = {i: None if name == "background" else next(order) for i, name in enumerate(lines)}
+    return _Classes(labels, by_value)
+
+
+def _listed(source: Path) -> list[str]:
+    """The pictures of all lists, whatever these are called; without a list those that have masks or boxes."""
+    names: dict[str, None] = {}
+    lists = sorted((source / "ImageSets" / "Segmentation").glob("*.txt"))
+    for file in lists or sorted((source / "ImageSets" / "Main").glob("*.txt")):
+        with parsing(file, "VOC list"):
+            lines = read_text(file).split("\n")
+            names |= dict.fromkeys(line.strip() for line in lines if line.strip())
+    for folder, suffix in (("SegmentationClass", ".png"), ("Annotations", ".xml")):
+        if not names:
+            files = sorted((source / folder).rglob(f"*{suffix}"))
+            names |= {file.relative_to(source / folder).as_posix().removesuffix(suffix): None for file in files}
+    return list(names)
+
+
+def _picture(folder: Path, name: str, reading: Reading) -> Path | None:
+    either = [case for suffix in sorted(SUFFIXES) for case in (suffix, suffix.upper())]
+    found = [path for suffix in either if exists(path := below(folder, f"{name}{suffix}"))]
+    if len(found) > 1:
+        reading.note("mask of several pictures", f"{name}: {', '.join(path.name for path in found)}; the first counts")
+    return found[0].resolve() if found else None
+
+
+def _draft_of_mask(file: Path, shapes: Callable[[], list[Shape]], path: Path | None, name: str) -> Draft:
+    size = None
+    with suppress(ImageError):  # said when its objects are read
+        size = picture_size(file, upright=False)
+    return Draft(str(file), size, shapes, path, name)
+
+
+def _from_masks(source: Path, name: str, known: _Classes, reading: Reading) -> list[Shape]:
+    """An object for each value of SegmentationObject; of all pixels of a class that has no object there."""
+    found: list[Shape] = []
+    file = below(source / "SegmentationClass", f"{name}.png")
+    with reading.entry("mask", str(file)):
+        classes = known.numbers(file)
+        objects, beside = np.zeros(classes.shape, np.int64), below(source / "SegmentationObject", f"{name}.png")
+        if exists(beside):
+            values = read_values(beside, MAX_PIXELS)
+            objects = values.astype(np.int64) if values.ndim == 2 else _numbered(_packed(values))
+            objects[objects == _VOID] = 0
+            if objects.shape != classes.shape:
+                raise Flaw("is not as large as its SegmentationObject")
+        numbers, compact = np.arange(_VOID + 1), objects
+        if objects.max(initial=0) > _VOID:
+            found_numbers, inverse = np.unique(objects, return_inverse=True)
+            numbers, compact = np.append(0, found_numbers), inverse.reshape(objects.shape) + 1
+        for i, box in enumerate(find_objects(compact), 1):
+            if box is None or not numbers[i]:
+                continue
+            place = f"object {numbers[i]} of {beside}"
+            with reading.entry("object", place):
+                mask = objects[box] == numbers[i]
+                mine = classes[box][mask]
+                counts = np.bincount(mine[mine > 0])
+                if not len(counts):
+                    raise Flaw("has no class: labelmap.txt does not have its value or colour in SegmentationClass")
+                if np.count_nonzero(counts) > 1:
+                    reading.note("object of several classes, the most frequent one counts", place)
+                found.append(Shape(int(counts.argmax()) - 1, Patch(box[1].start, box[0].start, mask), place))
+        having = {shape.concept for shape in found}
+        for concept in np.unique(classes[(objects == 0) & (classes != 0)]):
+            place, mask = f"{file}", (classes == concept) & (objects == 0)
+            if concept < 0:
+                colour = f"{np.count_nonzero(mask):,} pixels have a value or colour that labelmap.txt does not list"
+                reading.leave_out("region of no class", f"{place}: {colour}")
+            elif concept - 1 in having:
+                reading.leave_out("region of no object", f"{place}: {np.count_nonzero(mask):,} pixels of a class")
+            else:
+                reading.note(
+                    "class without objects, all its pixels are one", f"{known.labels[concept - 1].name}: {place}"
+                )
+                found.append(Shape(int(concept) - 1, Patch(0, 0, mask), place))
+    return found
+
+
+def _draft_of_boxes(file: Path, known: _Classes, path: Path | None, name: str, reading: Reading) -> Draft:
+    size, index = None, {label.name: i for i, label in enumerate(known.labels)}
+    if exists(file):
+        with parsing(file, "VOC annotation"):
+            root = _root(file)
+            size = reading.declared(root.findtext("size/height"), root.findtext("size/width"), str(file))
+
+    def shapes() -> list[Shape]:
+        found = []
+        for number, entry in enumerate(root.iter("object") if exists(file) else (), 1):
+            place = f"object {number} of {file}"
+            with reading.entry("box", place):
+                if reading.takes_box(place):
+                    label = as_text(entry.findtext("name"), "name")
+                    sides = (
+                        as_number(entry.findtext(f"bndbox/{side}"), side) for side in ("xmin", "ymin", "xmax", "ymax")
+                    )
+                    x0, y0, x1, y1 = sides
+                    found.append(Shape(index[label], Outline([box_ring(x0 - 1, y0 - 1, x1, y1)]), place, "box"))
+        return found
+
+    return Draft(str(file), size, shapes, path, name)
+
+
+def _names(file: Path) -> list[str]:
+    try:
+        with parsing(file, "VOC annotation"):
+            return [name for entry in _root(file).iter("object") if (name := entry.findtext("name"))]
+    except DataError:  # said when its picture is read
+        return []
+
+
+def _root(file: Path) -> Element:
+    content = file.read_bytes()
+    if b"<!DOCTYPE" in content.replace(b"\0", b"") or b"<!ENTITY" in content.replace(b"\0", b""):
+        raise Flaw("declares a document type or entities, which no annotations need")
+    try:
+        return fromstring(content)
+    except ParseError as error:
+        line, column = error.position
+        raise Flaw(f"is not XML (line {line}, column {column + 1})") from error
+
+
+def _numbered(colours: np.ndarray) -> np.ndarray:
+    """The numbers of objects that have VOC's colours; other colours after them."""
+    known = {_packed(_voc_colour(i)): i for i in range(_VOID + 1)}
+    found, inverse = np.unique(colours, return_inverse=True)
+    numbers = np.array([known.get(int(colour), _VOID + 1 + i) for i, colour in enumerate(found)])
+    return numbers[inverse.reshape(colours.shape)]
+
+
+def _packed(colours: Any) -> Any:
+    """RGB as one number each."""
+    wide = np.asarray(colours)[..., :3].astype(np.int64)
+    one = wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]
+    return int(one) if one.ndim == 0 else one
 
 
 def _annotation(picture: Marked, instances: Sequence[Instance], labels: Sequence[Label]) -> "ElementTree[Element]":
@@ -118,7 +323,7 @@ def _annotation(picture: Marked, instances: Sequence[Instance], labels: Sequence
     SubElement(root, "segmented").text = "1"
     for instance in instances:
         entry = SubElement(root, "object")
-        SubElement(entry, "name").text = labels[instance.concept].name
+        SubElement(entry, "name").text = printed(labels[instance.concept].name)
         for tag, text in (("pose", "Unspecified"), ("truncated", "0"), ("difficult", "0")):
             SubElement(entry, tag).text = text
         box = SubElement(entry, "bndbox")

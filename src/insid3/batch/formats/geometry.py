@@ -1,0 +1,170 @@
+"""Shapes of annotation files as masks, each in no more memory than its own box takes."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+from jaxtyping import Bool, Float, Shaped, UInt8
+from PIL import Image, ImageDraw
+
+from insid3.batch.formats.polygons import Ring, filled
+from insid3.batch.formats.values import Flaw
+from insid3.errors import MissingExtraError
+
+Size = tuple[int, int]
+Scale = tuple[float, float]  #: (x, y): pixels of the picture in a pixel of the file
+Paint = Literal["edges", "centres", "coco"]
+_FAR = 10  # sides of its picture by which a shape may lie outside; farther it belongs to another one
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """Hold a mask and where it lies: its first column `left` and row `top` in the picture."""
+
+    left: int
+    top: int
+    mask: Bool[np.ndarray, "h w"]
+
+
+class Geometry(Protocol):
+    """A shape in pixels of the file."""
+
+    def drawn(self, size: Size, scale: Scale) -> Drawn:
+        """Return its mask in a picture of (height, width) `size`.
+
+        Raises:
+            Flaw: it cannot be drawn.
+        """
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Outline:
+    """Mark what closed rings enclose, all of them together.
+
+    Attributes:
+        rings: (x, y) of their points.
+        paint: "edges": pixels whose centres lie inside (CVAT, Label Studio); "coco": as pycocotools does; "centres":
+            points are centres of pixels and the border is painted (labelme, OpenCV).
+    """
+
+    rings: Sequence[Ring]
+    paint: Paint = "edges"
+
+    def drawn(self, size: Size, scale: Scale) -> Drawn:
+        rings = [ring * scale for ring in self.rings]
+        left, top, right, bottom = _box(np.concatenate(rings), size)
+        if self.paint == "coco":
+            return Drawn(left, top, _as_pycocotools(rings, size)[top:bottom, left:right].astype(bool))
+        moved, local = [ring - (left, top) for ring in rings], (bottom - top, right - left)
+        painted = self.paint == "centres"
+        return Drawn(left, top, np.logical_or.reduce([filled([r], local, centres=painted) for r in moved]))
+
+
+@dataclass(frozen=True, eq=False)
+class Ellipse:
+    """Mark an ellipse, turned clockwise by `degrees` around its centre (x, y); with `painted` as Pillow draws it."""
+
+    centre: tuple[float, float]
+    radii: tuple[float, float]
+    degrees: float = 0
+    painted: bool = False
+
+    def drawn(self, size: Size, scale: Scale) -> Drawn:
+        (x, y), (a, b) = np.multiply(self.centre, scale), np.abs(self.radii)
+        angle = math.radians(self.degrees)
+        cos, sin = math.cos(angle), math.sin(angle)
+        reach = np.multiply((math.hypot(a * cos, b * sin), math.hypot(a * sin, b * cos)), scale)
+        middle = np.array([x, y])
+        left, top, right, bottom = _box(np.array([middle - reach, middle + reach]), size)
+        if self.painted:
+            canvas = Image.new("1", (right - left, bottom - top))
+            corners = [x - reach[0] - left, y - reach[1] - top, x + reach[0] - left, y + reach[1] - top]
+            ImageDraw.Draw(canvas).ellipse(corners, fill=1, outline=1)
+            return Drawn(left, top, np.array(canvas))
+        u = (np.arange(left, right) + 0.5 - x) / scale[0]
+        v = ((np.arange(top, bottom) + 0.5 - y) / scale[1])[:, None]
+        along, across = u * cos + v * sin, v * cos - u * sin
+        if not (a and b):
+            raise Flaw("has a radius of 0")
+        return Drawn(left, top, (along / a) ** 2 + (across / b) ** 2 <= 1)
+
+
+@dataclass(frozen=True, eq=False)
+class Patch:
+    """Mark the pixels of a mask whose first pixel lies at column `left` and row `top`."""
+
+    left: int
+    top: int
+    mask: Bool[np.ndarray, "h w"]
+
+    def drawn(self, size: Size, scale: Scale) -> Drawn:
+        height, width = self.mask.shape
+        corners = np.array([[self.left, self.top], [self.left + width, self.top + height]]) * scale
+        left, top, right, bottom = _box(corners, size, margin=0)
+        columns = np.clip(((np.arange(left, right) + 0.5) / scale[0]).astype(int) - self.left, 0, width - 1)
+        rows = np.clip(((np.arange(top, bottom) + 0.5) / scale[1]).astype(int) - self.top, 0, height - 1)
+        return Drawn(left, top, self.mask[rows[:, None], columns])
+
+
+def box_ring(left: float, top: float, right: float, bottom: float) -> Float[np.ndarray, "4 2"]:
+    """Return the corners of a box."""
+    return np.array([(left, top), (right, top), (right, bottom), (left, bottom)])
+
+
+def turned(ring: Ring, degrees: float, about: Shaped[np.ndarray, "2"]) -> Ring:
+    """Return points turned clockwise, as seen on a picture, around a point."""
+    angle = math.radians(degrees)
+    matrix = np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
+    return (ring - about) @ matrix + about
+
+
+def joined(parts: Iterable[Drawn]) -> Drawn:
+    """Return the union of masks."""
+    some = list(parts)
+    if len(some) == 1:
+        return some[0]
+    left, top = min(part.left for part in some), min(part.top for part in some)
+    right = max(part.left + part.mask.shape[1] for part in some)
+    bottom = max(part.top + part.mask.shape[0] for part in some)
+    mask = np.zeros((bottom - top, right - left), bool)
+    for part in some:
+        (y, x), (height, width) = (part.top - top, part.left - left), part.mask.shape
+        mask[y : y + height, x : x + width] |= part.mask
+    return Drawn(left, top, mask)
+
+
+def from_runs(counts: Shaped[np.ndarray, "n"], size: Size, *, by_columns: bool = False) -> Bool[np.ndarray, "H W"]:
+    """Return the mask of run lengths that begin with what is not marked.
+
+    Raises:
+        Flaw: the runs do not add up to the picture.
+    """
+    if (counts < 0).any() or counts.sum() != size[0] * size[1]:
+        raise Flaw(f"has runs of {counts.sum():,} pixels, its mask has {size[1]} x {size[0]}")
+    flat = np.repeat(np.arange(len(counts)) % 2 == 1, counts)
+    return flat.reshape(size[::-1]).T if by_columns else flat.reshape(size)
+
+
+def _box(points: Float[np.ndarray, "n 2"], size: Size, margin: int = 2) -> tuple[int, int, int, int]:
+    """The part of the picture that holds points, with a margin for what is painted around them."""
+    if np.abs(points).max() > (1 + _FAR) * max(size):
+        raise Flaw(f"lies far outside its picture of {size[1]} x {size[0]} pixels")
+    low = np.clip(np.floor(points.min(0)).astype(int) - margin, 0, None)
+    high = np.clip(np.ceil(points.max(0)).astype(int) + margin, None, size[::-1])
+    if (high <= low).any():
+        raise Flaw("lies outside its picture")
+    return int(low[0]), int(low[1]), int(high[0]), int(high[1])
+
+
+def _as_pycocotools(rings: Sequence[Ring], size: Size) -> UInt8[np.ndarray, "h w"]:
+    """In the whole picture: moved to a part of it, a point that lies just between two pixels may fall to the other."""
+    try:
+        from pycocotools import mask as rle
+    except ImportError as error:
+        raise MissingExtraError("reading polygons of COCO annotations", "export") from error
+    encoded = rle.frPyObjects([ring.ravel().tolist() for ring in rings], *size)
+    decoded: np.ndarray = rle.decode(rle.merge(encoded))
+    return decoded

@@ -1,0 +1,28 @@
+"""What reaches a terminal: any name, on any encoding, without control characters."""
+
+import io
+import sys
+import unicodedata
+
+# Marks that make a terminal show letters in another order than they are in.
+_TURNING = {*"\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"}
+
+
+def printable(text: object) -> str:
+    r"""A text on one line whose control characters, and bytes that are no text, are shown as `\x1b`, `\n`, `\xe9`."""
+    return "".join(_shown(letter) for letter in str(text))
+
+
+def accept_any_name() -> None:
+    """Let standard output and error show what their encoding lacks as escapes, where they would fail."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _shown(letter: str) -> str:
+    if "\udc80" <= letter <= "\udcff":  # a byte of a name that is not UTF-8
+        return f"\\x{ord(letter) - 0xDC00:02x}"
+    if letter in _TURNING or unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp"):
+        return letter.encode("unicode_escape").decode()
+    return letter

@@ -1,0 +1,105 @@
+"""JPEG: what the decoder needs of it, its orientation, and how many of its rows are there."""
+
+import re
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from insid3.containers.base import Container, Pieces
+from insid3.containers.exif import BAD_EXIF, is_readable
+
+_MARKER = re.compile(rb"\xff+([^\x00\xd0-\xd7\xff])")  # that ends what is coded
+_END = b"\xff\xd9"
+# In the place of what is missing; what is decoded from it differs from what is decoded from nothing.
+_FILLERS = (bytes((i * 37 + 11) % 251 for i in range(256)), bytes((i * 91 + 77) % 253 for i in range(256)))
+
+
+def read_jpeg(file: Pieces) -> Container:
+    """What a JPEG says. The decoder gets all but the application segments that colours do not depend on."""
+    parts: list[tuple[int, int] | bytes] = [(0, 2)]
+    exif, xmp, at = None, None, 2
+    while True:
+        file.seek(at)
+        head = file.read(4)
+        code = head[1] if len(head) == 4 and head[0] == 0xFF else 0xDA
+        if code == 0xFF:
+            at += 1
+            continue
+        length = struct.unpack(">H", head[2:])[0] if len(head) == 4 else 0
+        end = at + 2 + length
+        if code in (0xD8, 0xD9, 0xDA) or length < 2 or end > file.size:
+            break
+        if code == 0xE1:
+            data = file.read(length - 2)
+            if data.startswith(b"Exif\0\0"):
+                exif = exif or data
+            elif data.startswith(b"http://ns.adobe.com/xap/1.0/\0"):
+                xmp = xmp or data
+        elif not (0xE0 <= code <= 0xEF or code == 0xFE) or _says_colours(code, file.read(min(length - 2, 14))):
+            parts.append((at, end))
+        at = end
+    parts.append((at, file.size))
+    bad = exif is not None and not is_readable(exif)
+    repairs = (BAD_EXIF,) if bad else ()
+    return Container(Pieces(file, parts), "JPEG", file, exif or b"", xmp, repairs)
+
+
+def _says_colours(code: int, data: bytes) -> bool:
+    jfif, adobe = data.startswith(b"JFIF\0") and len(data) >= 14, data.startswith(b"Adobe") and len(data) >= 12
+    return (code == 0xE0 and jfif) or (code == 0xEE and adobe)
+
+
+@dataclass(frozen=True)
+class _Coded:
+    """Where the coded pixels end, whether the end marker follows, and whether all scans have begun."""
+
+    end: int
+    marked: bool
+    begun: bool
+
+
+def missing_rows(data: bytes, decode: Callable[[bytes], np.ndarray]) -> tuple[int, bytes]:
+    """How many rows of a JPEG that is cut short are not all there, and the file with an end marker.
+
+    Rows are missing that come out differently when something else is put where the file ends.
+
+    Args:
+        decode: gives rows and columns; fails with any exception.
+    """
+    coded = _coded(data)
+    kept = data[: coded.end].rstrip(b"\xff")
+    mended = kept + _END
+    rows = decode(mended)
+    height = len(rows)
+    if not coded.begun:
+        return height, mended
+    first = height
+    for filler in _FILLERS:
+        differ = np.flatnonzero((decode(kept + filler + _END) != rows).reshape(height, -1).any(axis=1))
+        first = min(first, int(differ[0])) if len(differ) else first
+    first = (first + 1) // 8 * 8 if first < height else height  # blocks have 8 rows; colours reach one row further up
+    return max(0, height - first), mended
+
+
+def _coded(data: bytes) -> _Coded:
+    """Follow the scans to where they end."""
+    at, needed, seen = 2, set[tuple[int, int]](), set[tuple[int, int]]()
+    while found := _MARKER.search(data, at):
+        code, at = found[1][0], found.end()
+        if code == 0xD9:
+            return _Coded(found.start(), True, needed <= seen)
+        length = int.from_bytes(data[at : at + 2], "big")
+        segment = data[at + 2 : at + length]
+        if at + length > len(data):
+            return _Coded(found.start(), False, False)
+        if 0xC0 <= code <= 0xCF and code not in (0xC4, 0xC8, 0xCC) and len(segment) > 5:
+            needed = {(name, k) for name in segment[6::3] for k in range(64)}
+        elif code == 0xDA and segment:
+            count = segment[0]
+            first, last, shift = (segment[1 + 2 * count :] + b"\0\0\0")[:3]
+            if not shift & 15:
+                seen |= {(name, k) for name in segment[1 : 1 + 2 * count : 2] for k in range(first, last + 1)}
+        at += length
+    return _Coded(len(data), False, needed <= seen)

@@ -1,0 +1,189 @@
+"""The pixels of an opened picture, with all the bits that they have."""
+
+import io
+import re
+import sys
+import zlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Shaped
+from PIL import Image, ImageFile
+
+from insid3 import geotiff
+from insid3.containers.deep import netpbm_values
+from insid3.containers.ifd import Seekable
+from insid3.containers.jpeg import missing_rows
+from insid3.containers.png import check_pixels
+from insid3.containers.tiff import FORMAT, PHOTOMETRIC, PLANES, is_geo, white_is_zero
+from insid3.errors import ImageError
+from insid3.opening import Picture, decoded, header, pixels
+
+_SIXTEEN = re.compile(r"(RGBX?|RGBA);16([BLN])")  # rawmodes of which Pillow keeps one byte of two
+_CMYK = 5  # as a photometric interpretation; Pillow knows what it looks like, of 8 bits
+_OTHER = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """Pixels that are no picture of 8 bits yet.
+
+    Attributes:
+        values: as stored, one or more channels.
+        bits: of a sample.
+        top: the number of full brightness, 0 if it is not known.
+        void: the number of pixels that were not measured, None if none is declared.
+        by_band: whether the channels have nothing to do with each other, as bands of a map.
+        inverted: whether zero is white.
+    """
+
+    values: Shaped[np.ndarray, "H W c"]
+    bits: int
+    top: int | float = 0
+    void: float | None = None
+    by_band: bool = False
+    inverted: bool = False
+
+
+def decode(picture: Picture, max_pixels: int) -> tuple[Image.Image | Numbers, tuple[str, ...]]:
+    """A picture of 8 bits as Pillow's, any other as numbers, neither of them turned.
+
+    Returns:
+        The pixels, and what had to be repaired.
+
+    Raises:
+        ImageError: too large, or a package is missing; other exceptions come through, see `opening.explained`.
+    """
+    picture.check_size(max_pixels)
+    container, image = picture.container, picture.image
+    many = container.bits > 8 and container.channels > 1 and container.directory.number(PHOTOMETRIC) != _CMYK
+    if container.kind == "PNG":
+        assert container.whole is not None
+        check_pixels(container.whole)
+    if image is None or (container.kind == "TIFF" and container.bits > 8 and is_geo(container)):
+        return _bands(picture), container.repairs
+    if container.kind == "PPM":
+        assert container.whole is not None
+        return Numbers(netpbm_values(container.whole), container.bits, container.top), container.repairs
+    if container.kind == "JPEG2000" and many:
+        return _of_jpeg2000(picture), container.repairs
+    if container.kind in ("PNG", "TIFF") and many:
+        values = None if container.directory.number(PLANES, 1) == 2 else _all_bits(container.stream, max_pixels)
+        if values is None:
+            return _bands(picture), container.repairs
+        return Numbers(values, container.bits, container.top), container.repairs
+    if container.kind == "JPEG":
+        return _jpeg(picture, max_pixels)
+    image = decoded(image, max_pixels)
+    if image.mode.startswith(("I", "F")):
+        return _numbers(image, picture), container.repairs
+    return image, container.repairs
+
+
+def _bands(picture: Picture) -> Numbers:
+    """What Pillow does not read of a TIFF."""
+    container, found = picture.container, geotiff.read(picture.container, picture.name)
+    kind, bits = found.values.dtype, found.values.dtype.itemsize * 8
+    top = 2**bits - 1 if kind.kind == "u" and bits <= 16 else 0
+    colours = container.directory.number(PHOTOMETRIC, 1) == 2
+    by_band = is_geo(container) or not colours
+    return Numbers(found.values, bits, container.top or top, found.void, by_band, white_is_zero(container))
+
+
+def _of_jpeg2000(picture: Picture) -> Numbers:
+    """By imagecodecs: of more than 8 bits in colour Pillow makes the brightest black."""
+    try:
+        from imagecodecs import jpeg2k_decode
+    except ImportError as error:
+        raise ImageError(
+            f"{picture.name} has more than 8 bits, which needs packages that are not installed: "
+            'pip install "insid3[geo]"'
+        ) from error
+    picture.container.stream.seek(0)
+    values = np.asarray(jpeg2k_decode(picture.container.stream.read()))
+    return Numbers(values.reshape(*values.shape[:2], -1), picture.container.bits, picture.container.top)
+
+
+def _all_bits(stream: Seekable, max_pixels: int) -> Shaped[np.ndarray, "H W c"] | None:
+    """16 bits a channel, which Pillow decodes but has no mode for: read once for each byte; None if it cannot be."""
+    image = header(stream)
+    if [tile.args for tile in image.tile] == ["LA;16B"]:  # two channels of two bytes are laid out as four of one
+        image._mode, image.tile = "RGBA", [image.tile[0]._replace(args="RGBA")]
+        return pixels(decoded(image, max_pixels), "RGBA").view(">u2").astype(np.uint16)
+    values = None
+    for low in (False, True):
+        image = header(stream)
+        forms = [_SIXTEEN.fullmatch(_args(tile)[0]) for tile in image.tile]
+        if low:
+            image.tile = [
+                tile._replace(args=(f"{form[1]};16{_OTHER[form[2]]}", *_args(tile)[1:]))
+                for tile, form in zip(image.tile, forms, strict=True)
+                if form
+            ]
+        elif not all(forms):
+            return None
+        some = pixels(decoded(image, max_pixels), image.mode)
+        if values is None:
+            values = some.astype(np.uint16)
+            values <<= 8
+        else:
+            values |= some
+    return values
+
+
+def _args(tile: ImageFile._Tile) -> tuple[Any, ...]:
+    """What a decoder of Pillow's is told, first of all how the bytes lie."""
+    return tile.args if isinstance(tile.args, tuple) else (tile.args or "",)
+
+
+def _numbers(image: Image.Image, picture: Picture) -> Numbers:
+    """Of one channel, as Pillow gives it."""
+    container, bits = picture.container, 8 * pixels(image.crop((0, 0, 1, 1)), image.mode).itemsize
+    if image.mode == "I":
+        low, high = np.array(image.getextrema())
+        if low >= 0 and high <= 65535:  # how Pillow hands over some 16-bit files
+            image, bits = image.convert("I;16"), 16
+    values = pixels(image, image.mode)[..., None]
+    if container.kind == "JPEG2000":  # Pillow has moved them up
+        values = values >> (16 - container.bits)
+    elif container.kind == "TIFF" and image.mode == "I" and container.directory.number(FORMAT, 1) == 1:
+        values = values.view(np.uint32)
+    top = container.top or (65535 if values.dtype.itemsize == 2 else 0)
+    return Numbers(values, bits if container.bits <= 8 else container.bits, top, inverted=white_is_zero(container))
+
+
+def _jpeg(picture: Picture, max_pixels: int) -> tuple[Image.Image, tuple[str, ...]]:
+    """A JPEG, unless rows are missing; its end marker may be.
+
+    Raises:
+        ValueError: says how many rows are missing.
+    """
+    repairs, stream = picture.container.repairs, picture.container.stream
+    problem = None
+    try:
+        image = decoded(header(stream), max_pixels)
+        if not _ends_in_nothing(image):
+            return image, repairs
+        del image
+    except OSError as error:
+        problem = error
+
+    def rows(data: bytes) -> np.ndarray:
+        image = decoded(header(io.BytesIO(data)), max_pixels)
+        crops = (image.crop((0, y, image.width, y + 1)) for y in range(image.height))
+        return np.array([zlib.crc32(row.tobytes()) for row in crops], np.uint32)
+
+    stream.seek(0)
+    data = stream.read()
+    missing, mended = missing_rows(data, rows)
+    if missing:
+        raise ValueError(f"{missing} of {picture.size[0]} rows are missing") from problem
+    repairs = (*repairs, "end marker missing") if problem else repairs
+    return decoded(header(io.BytesIO(mended)), max_pixels), repairs
+
+
+def _ends_in_nothing(image: Image.Image) -> bool:
+    """Whether the last block is the grey that a decoder puts where nothing was sent."""
+    corner = np.asarray(image.crop((max(0, image.width - 8), max(0, image.height - 8), image.width, image.height)))
+    return bool((corner.min((0, 1)) == corner.max((0, 1))).all() and abs(int(corner.min()) - 128) < 3)
