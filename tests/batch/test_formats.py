@@ -305,6 +305,9 @@ def test_convert_is_told_what_it_cannot_know(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     with pytest.raises(ConfigError, match="no annotation format's file or folder: say which"):
         convert(tmp_path / "in", "coco", tmp_path / "out")
+    (tmp_path / "export.zip").write_bytes(b"PK")
+    with pytest.raises(ConfigError, match=r"export\.zip is an archive: unpack it"):
+        convert(tmp_path / "export.zip", "coco", tmp_path / "out")
     with pytest.raises(ConfigError, match="unknown format 'pdf'; known: png, yolo"):
         convert(tmp_path / "in", "pdf", tmp_path / "out")
     with pytest.raises(DataError, match="no such file or folder"):

@@ -103,6 +103,8 @@ def detect(source: Path) -> str:
     """Tell the format of what lies there; ConfigError where that cannot be told."""
     if not source.exists():
         raise ConfigError(f"{source}: no such file or folder")
+    if source.suffix.lower() in (".zip", ".7z", ".tar", ".gz", ".tgz"):
+        raise ConfigError(f"{source} is an archive: unpack it, and give the folder")
     found = [name for name, known in FORMATS.items() if known.is_at(source)]
     if not found:
         raise ConfigError(f"{source} is no annotation format's file or folder: say which (--from {', '.join(FORMATS)})")

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, UInt8
 
-from insid3.batch.folder import RESULTS, SETTINGS, last_lines
+from insid3.batch.folder import RESULTS, SETTINGS
 from insid3.batch.formats.base import Marked, below, check_count, read_labels, write_labels
 from insid3.batch.formats.reading import Reading
 from insid3.batch.formats.values import as_dict, as_text, parsing, read_json
+from insid3.batch.lines import last_results
 from insid3.batch.writers import write_index
 from insid3.errors import DataError, ImageError
 from insid3.images import read_values
@@ -63,7 +64,7 @@ class Png:
 
     def _pictures(self, source: Path, labels: Sequence[Label], folder: str) -> Iterator[Marked]:
         with parsing(source / RESULTS, "list of results"):
-            for line in last_lines(source):
+            for line in last_results(source):
                 if line["error"] is None:
                     yield _marked(line, source, labels, folder)
 
