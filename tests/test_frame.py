@@ -100,8 +100,8 @@ def test_tiles_find_what_is_too_small_for_the_whole() -> None:
     assert (whole & truth).sum() / (whole | truth).sum() < 0.5
     assert result.similarity.shape == result.clusters.shape == (80, 80)
     assert result.heatmap.shape == (320, 320)
-    ys, xs = np.nonzero(truth)
-    assert result.clusters[ys.mean().astype(int) // 4, xs.mean().astype(int) // 4] == result.seed
+    seed = np.argwhere(result.clusters == result.seed)  # one of the box's clusters; which, rounding may decide
+    assert ((seed >= 72 // 4) & (seed < 88 // 4)).all()
 
 
 def test_an_object_across_a_seam_is_one() -> None:
