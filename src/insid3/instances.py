@@ -46,11 +46,12 @@ class Instance:
         Raises:
             ValueError: the mask is empty.
         """
-        (found,) = ndimage.find_objects(mask.astype(np.uint8)) or (None,)
-        if found is None:
+        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+        if not len(rows):
             raise ValueError("an empty mask is no object")
-        x0, y0, x1, y1 = _box(found)
-        return cls(concept, (x0 + left, y0 + top, x1 + left, y1 + top), mask[found], score, crowd)
+        (y0, y1), (x0, x1) = ((int(used[0]), int(used[-1]) + 1) for used in (rows, columns))
+        small = mask[y0:y1, x0:x1].copy()  # a view would keep the whole picture's mask in memory
+        return cls(concept, (x0 + left, y0 + top, x1 + left, y1 + top), small, score, crowd)
 
     @property
     def area(self) -> int:

@@ -104,6 +104,9 @@ class Patch:
         height, width = self.mask.shape
         corners = np.array([[self.left, self.top], [self.left + width, self.top + height]]) * scale
         left, top, right, bottom = _box(corners, size, margin=0)
+        if scale == (1, 1):
+            rows_and_columns = np.s_[top - self.top : bottom - self.top, left - self.left : right - self.left]
+            return Drawn(left, top, self.mask[rows_and_columns])
         columns = np.clip(((np.arange(left, right) + 0.5) / scale[0]).astype(int) - self.left, 0, width - 1)
         rows = np.clip(((np.arange(top, bottom) + 0.5) / scale[1]).astype(int) - self.top, 0, height - 1)
         return Drawn(left, top, self.mask[rows[:, None], columns])
