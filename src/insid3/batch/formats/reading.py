@@ -4,6 +4,7 @@ Every format only finds out what its file says (`Parsed`). What results are call
 entry costs and what is reported is decided here, once for all formats.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -278,16 +279,16 @@ class Reading:
             yield Instance.at(whole.left, whole.top, whole.mask, shape.concept, shape.score, shape.crowd)
 
 
-class Readable:
+class Readable(ABC):
     """Give every format that says what its file says (`parse`) the same way to read it."""
 
+    @abstractmethod
     def parse(self, source: Path, reading: Reading) -> Parsed:
         """Find out what the file or folder says.
 
         Raises:
             DataError: it is missing, damaged or of another layout; the message names the file.
         """
-        raise NotImplementedError
 
     def read(self, source: Path, reading: Reading | None = None) -> tuple[list[Label], Iterator[Marked]]:
         """Read what `write`, or the format's own tool, wrote; `source` is the folder, or its one file.
