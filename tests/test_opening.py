@@ -328,15 +328,17 @@ def test_a_jpeg_without_its_end_marker_is_complete(
     assert np.array_equal(read_image(picture_from_bytes(data[:-lost], "inside")), read_image(whole))
 
 
-@pytest.mark.parametrize("kind", JPEGS)
-@pytest.mark.parametrize("share", [0.3, 0.6, 0.9, 0.999])
-@pytest.mark.parametrize("ended", [False, True])
+SHARES = (0.3, 0.6, 0.9, 0.999)
+# With an end marker, a progressive file or one that lacks next to nothing is as if it had been saved so.
+CUTS = [(kind, share, False) for kind in JPEGS for share in SHARES]
+CUTS += [(kind, share, True) for kind in JPEGS if kind != "progressive" for share in SHARES[:3]]
+
+
+@pytest.mark.parametrize(("kind", "share", "ended"), CUTS)
 def test_missing_rows_are_counted(
     tmp_path: Path, pictures: dict[str, Path], kind: str, share: float, ended: bool
 ) -> None:
     """Whether or not somebody has put an end marker where the file breaks off."""
-    if ended and (kind == "progressive" or share > 0.99):
-        pytest.skip("cannot be told from a picture that was saved so")
     data = photo(pictures, **JPEGS[kind])
     start = data.rindex(b"\xff\xda") if kind != "progressive" else 0
     place = start + 20 + int((len(data) - start - 24) * share)
