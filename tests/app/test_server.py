@@ -360,7 +360,7 @@ def test_more_than_may_wait_are_told_so(tmp_path: Path, files: dict[str, Path]) 
         busy = {str(entry) for entry in told if entry is not True}
         assert busy
         assert all("Queue is full" in entry for entry in busy), busy
-        assert told.count(True) >= 6 + 8  # those that may wait and those in hand
+        assert told.count(True) >= 6  # those that may wait; how many are in hand by then is the machine's affair
         assert segment(asked, files, "corner")[1][0]["area"] > 0
 
 
