@@ -12,7 +12,7 @@ import insid3
 SOURCE = Path(insid3.__file__).parent
 # Lower layers never import higher ones.
 LAYERS = [
-    {"errors", "storage", "on_ray"},
+    {"errors", "storage", "on_ray", "parsing"},
     {"config"},
     {"types", "blocks", "instances"},
     {"images", "masks", "opening", "decoding", "containers", "depth", "geotiff", "points", "backbones", "frame"},

@@ -15,9 +15,9 @@ from insid3.batch.convert import detect
 from insid3.batch.formats import FORMATS
 from insid3.batch.formats.pictures import Finder, PictureName
 from insid3.batch.formats.reading import Draft, Parsed, Readable, Reading
-from insid3.batch.formats.values import Flaw, clipped
 from insid3.errors import ConfigError, DataError, ImageError, MaskError
 from insid3.images import Source
+from insid3.parsing import Flaw, clipped
 
 Annotated = tuple[Source, Bool[np.ndarray, "H W"]]
 

@@ -18,10 +18,10 @@ from insid3.batch.formats.geometry import from_runs
 from insid3.batch.formats.label_studio import decoded, encoded
 from insid3.batch.formats.polygons import filled, polygons
 from insid3.batch.formats.reading import Reading
-from insid3.batch.formats.values import Flaw
 from insid3.errors import ConfigError, DataError, OutputError
 from insid3.instances import Instance
 from insid3.labels import Label
+from insid3.parsing import Flaw
 from shapes import LABELS, ROUND, SIZE, iou, marked, masks
 
 EXACT = ("png", "coco", "voc", "label-studio")

@@ -6,10 +6,10 @@ from typing import Any
 
 from insid3 import annotations
 from insid3.batch.formats.base import parse_colour
-from insid3.batch.formats.values import as_dict, as_list, as_text, parsing, read_json, shown
 from insid3.concept import Concept
 from insid3.errors import ConceptError, DataError
 from insid3.images import SUFFIXES, Label
+from insid3.parsing import as_dict, as_list, as_text, parsing, read_json, shown
 from insid3.pipeline import INSID3
 
 

@@ -8,23 +8,13 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Protocol
 
-from insid3.batch.formats.values import (
-    Flaw,
-    as_colour,
-    as_dict,
-    as_list,
-    as_text,
-    as_whole,
-    parsing,
-    read_json,
-    read_text,
-    shown,
-)
+from insid3.batch.formats.values import as_colour
 from insid3.batch.names import exists, safe_name
 from insid3.errors import DataError
 from insid3.images import SUFFIXES
 from insid3.instances import Instance
 from insid3.labels import MOST, Colour, Label
+from insid3.parsing import Flaw, as_dict, as_list, as_text, as_whole, parsing, read_json, read_text, shown
 from insid3.storage import link_or_copy, write_text
 
 if TYPE_CHECKING:

@@ -14,7 +14,11 @@ from insid3.batch.formats.geometry import Geometry, Outline, Patch, Size, box_ri
 from insid3.batch.formats.pictures import PictureName
 from insid3.batch.formats.polygons import polygons, survives
 from insid3.batch.formats.reading import Draft, Parsed, Readable, Reading, Shape
-from insid3.batch.formats.values import (
+from insid3.errors import MissingExtraError
+from insid3.images import MAX_PIXELS, SUFFIXES
+from insid3.instances import Instance
+from insid3.labels import Label
+from insid3.parsing import (
     Flaw,
     as_dict,
     as_id,
@@ -28,10 +32,6 @@ from insid3.batch.formats.values import (
     read_json,
     shown,
 )
-from insid3.errors import MissingExtraError
-from insid3.images import MAX_PIXELS, SUFFIXES
-from insid3.instances import Instance
-from insid3.labels import Label
 from insid3.storage import write_atomically, writing
 
 FILE = "instances.json"

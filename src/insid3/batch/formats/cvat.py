@@ -18,10 +18,10 @@ from insid3.batch.formats.geometry import Ellipse, Geometry, Outline, Patch, Siz
 from insid3.batch.formats.pictures import PictureName
 from insid3.batch.formats.polygons import polygons, survives
 from insid3.batch.formats.reading import Draft, Parsed, Readable, Reading, Shape
-from insid3.batch.formats.values import Flaw, as_number, as_points, as_text, as_whole, as_wholes, parsing
 from insid3.errors import DataError
 from insid3.images import MAX_PIXELS
 from insid3.labels import Label
+from insid3.parsing import Flaw, as_number, as_points, as_text, as_whole, as_wholes, parsing
 from insid3.storage import write_atomically, writing
 
 FILE = "annotations.xml"

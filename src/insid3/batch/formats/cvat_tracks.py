@@ -7,7 +7,7 @@ from pathlib import Path
 from xml.etree.ElementTree import Element
 
 from insid3.batch.formats.reading import Reading
-from insid3.batch.formats.values import Flaw, as_number, as_whole
+from insid3.parsing import Flaw, as_number, as_whole
 
 _NUMBERS = ("xtl", "ytl", "xbr", "ybr", "cx", "cy", "rx", "ry", "rotation")  # what moves evenly between key frames
 _MOST = 300_000  # frames of a film

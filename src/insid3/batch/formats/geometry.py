@@ -10,8 +10,8 @@ from jaxtyping import Bool, Float, Shaped, UInt8
 from PIL import Image, ImageDraw
 
 from insid3.batch.formats.polygons import Ring, filled
-from insid3.batch.formats.values import Flaw
 from insid3.errors import MissingExtraError
+from insid3.parsing import Flaw
 
 Size = tuple[int, int]
 Scale = tuple[float, float]  #: (x, y): pixels of the picture in a pixel of the file

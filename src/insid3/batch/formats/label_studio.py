@@ -20,20 +20,20 @@ from insid3.batch.formats.base import Marked, file_within, json_kind, printed, r
 from insid3.batch.formats.geometry import Drawn, Ellipse, Geometry, Outline, Patch, Scale, Size, box_ring, turned
 from insid3.batch.formats.pictures import PictureName
 from insid3.batch.formats.reading import Draft, Parsed, Readable, Reading, Shape, counted
-from insid3.batch.formats.values import (
+from insid3.batch.formats.values import as_size
+from insid3.images import MAX_PIXELS, SUFFIXES, read_patch
+from insid3.labels import Label
+from insid3.parsing import (
     Flaw,
     as_dict,
     as_list,
     as_number,
     as_points,
-    as_size,
     as_text,
     as_wholes,
     parsing,
     read_json,
 )
-from insid3.images import MAX_PIXELS, SUFFIXES, read_patch
-from insid3.labels import Label
 from insid3.storage import write_atomically, write_text, writing
 
 FILE = "tasks.json"

@@ -19,11 +19,11 @@ from insid3.batch.formats.geometry import Ellipse, Geometry, Outline, Patch, box
 from insid3.batch.formats.pictures import PictureName
 from insid3.batch.formats.polygons import polygons
 from insid3.batch.formats.reading import Draft, Parsed, Readable, Reading, Shape
-from insid3.batch.formats.values import Flaw, as_dict, as_list, as_points, as_text, parsing, read_json
 from insid3.errors import DataError, ImageError
 from insid3.images import picture_from_bytes, read_patch
 from insid3.instances import Instance
 from insid3.labels import Label
+from insid3.parsing import Flaw, as_dict, as_list, as_points, as_text, parsing, read_json
 from insid3.storage import write_text
 
 # Shapes without an area, and what people call them.

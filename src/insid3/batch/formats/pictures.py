@@ -11,10 +11,10 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
-from insid3.batch.formats.values import Flaw
 from insid3.batch.names import exists, safe_name
 from insid3.errors import ImageError
 from insid3.images import SUFFIXES, picture_size
+from insid3.parsing import Flaw
 
 # What counts as the end of a picture's name, also where this program cannot read the picture.
 _ENDINGS = SUFFIXES | {".heic", ".heif", ".dng", ".tga", ".psd", ".svg", ".dcm", ".jxl", ".exr", ".hdr"}

@@ -13,13 +13,13 @@ from jaxtyping import Bool, UInt8
 from insid3.batch.folder import RESULTS, SETTINGS
 from insid3.batch.formats.base import Marked, below, check_count, read_labels, write_labels
 from insid3.batch.formats.reading import Reading
-from insid3.batch.formats.values import as_dict, as_text, parsing, read_json
 from insid3.batch.lines import last_results
 from insid3.batch.writers import write_index
 from insid3.errors import DataError, ImageError
 from insid3.images import read_values
 from insid3.instances import Instance, split
 from insid3.labels import MAGENTA, Label
+from insid3.parsing import as_dict, as_text, parsing, read_json
 from insid3.storage import append_line, write_text, writing
 
 

@@ -15,11 +15,12 @@ from PIL import Image
 from insid3.batch.formats.base import Marked, printed
 from insid3.batch.formats.geometry import Drawn, Geometry, Scale, Size, joined
 from insid3.batch.formats.pictures import Finder, PictureName, result_names
-from insid3.batch.formats.values import Flaw, as_colour, as_size, clipped
+from insid3.batch.formats.values import as_colour, as_size
 from insid3.errors import DataError, ImageError, Insid3Error
 from insid3.images import MAX_PIXELS, picture_size
 from insid3.instances import Instance
 from insid3.labels import PALETTE, Label
+from insid3.parsing import Flaw, clipped
 
 _SHOWN = 3  # places of each kind in the account
 _NO_OBJECTS = ("picture", "task that nobody")  # how kinds begin that are none

@@ -15,13 +15,14 @@ from insid3.batch.formats.base import Marked, below, check_count, link_picture, 
 from insid3.batch.formats.geometry import Outline, Patch, box_ring
 from insid3.batch.formats.pictures import PictureName
 from insid3.batch.formats.reading import Draft, Parsed, Readable, Reading, Shape
-from insid3.batch.formats.values import Flaw, as_colour, as_number, as_text, parsing, read_text, shown
+from insid3.batch.formats.values import as_colour
 from insid3.batch.names import exists
 from insid3.batch.writers import write_index
 from insid3.errors import DataError, ImageError
 from insid3.images import MAX_PIXELS, SUFFIXES, picture_size, read_values
 from insid3.instances import Instance
 from insid3.labels import Colour, Label
+from insid3.parsing import Flaw, as_number, as_text, parsing, read_text, shown
 from insid3.storage import write_atomically, write_text, writing
 
 _LIST = Path("ImageSets", "Segmentation", "default.txt")

@@ -16,11 +16,11 @@ from insid3.batch.formats.geometry import Drawn, Outline, Paint, Scale, Size, bo
 from insid3.batch.formats.pictures import PictureName
 from insid3.batch.formats.polygons import Ring, polygons
 from insid3.batch.formats.reading import Draft, Parsed, Readable, Reading, Shape
-from insid3.batch.formats.values import Flaw, as_dict, as_numbers, as_whole, parsing, read_text
 from insid3.batch.names import exists, safe_name
 from insid3.errors import DataError, MissingExtraError
 from insid3.images import SUFFIXES
 from insid3.labels import Label
+from insid3.parsing import Flaw, as_dict, as_numbers, as_whole, parsing, read_text
 from insid3.storage import write_text
 
 _DATA = "data.yaml"

@@ -1,0 +1,173 @@
+"""The border where files from outside become values: each is what it should be, or refused in words.
+
+Every reader of a format opens its file inside `parsing`: whatever is wrong becomes one error that names the file.
+"""
+
+import json
+import math
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int64
+
+from insid3.errors import DataError, Insid3Error, SizeError
+
+
+class Flaw(ValueError):
+    """Tell what is wrong with one entry of a file, in words that follow the entry's place."""
+
+
+@contextmanager
+def parsing(file: str | os.PathLike[str], kind: str, error: type[Insid3Error] = DataError) -> Iterator[None]:
+    """Turn whatever goes wrong with a file as a whole into one error that names the file.
+
+    Args:
+        file: what is read.
+        kind: what the file should be, as in "no labelme file".
+        error: what to raise.
+
+    Raises:
+        Insid3Error: `error` if the file is not there, not of this kind, or holds something that its kind does not
+            allow; SizeError if its content needs more memory than there is; errors of ours pass as they are.
+    """
+    name = os.fspath(file)
+    try:
+        yield
+    except Insid3Error:
+        raise
+    except Flaw as flaw:
+        raise error(f"{name} is damaged, or no {kind} file: it {clipped(str(flaw))}") from flaw
+    except OSError as failure:
+        raise error(f"{name}: {failure.strerror or 'cannot be read'}") from failure
+    except MemoryError as failure:
+        raise SizeError(f"{name} needs more memory than there is") from failure
+    except Exception as failure:
+        raise error(f"{name} is damaged, or no {kind} file: save or export it again") from failure
+
+
+def read_text(file: Path) -> str:
+    """Read a text file in UTF-8, or in UTF-16 if it says so; a byte-order mark is dropped.
+
+    Raises:
+        Flaw: the file is in another encoding.
+        OSError: it cannot be read.
+    """
+    content = file.read_bytes()
+    encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    try:
+        return content.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise Flaw(f"is not UTF-8 text (byte {error.start}): save it as UTF-8") from error
+
+
+def read_json(file: Path) -> Any:
+    """Read a JSON file with or without a byte-order mark.
+
+    Raises:
+        Flaw: it is not JSON.
+        OSError: it cannot be read.
+    """
+    text = read_text(file)
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise Flaw(f"is not JSON (line {error.lineno}, column {error.colno}: {error.msg.lower()})") from error
+    except (RecursionError, ValueError) as error:
+        raise Flaw("is JSON that nests too deeply or holds numbers that are too long") from error
+
+
+def shown(value: Any) -> str:
+    """Show a value in a message: short, on one line."""
+    if isinstance(value, dict | list):
+        return f"{'an object' if isinstance(value, dict) else 'a list'} of {len(value)}"
+    text = "nothing" if value is None else json.dumps(value) if isinstance(value, bool) else repr(value)
+    return text if len(text) <= 40 else f"{text[:36]}..."
+
+
+def clipped(text: str, most: int = 300) -> str:
+    """Return a text that came out of a file in at most so many characters: its beginning and its end."""
+    return text if len(text) <= most else f"{text[: most - 60]}...{text[-57:]}"
+
+
+def as_dict(value: Any, what: str) -> dict[str, Any]:
+    """Return a JSON object; Flaw if it is something else."""
+    if not isinstance(value, dict):
+        raise Flaw(f"has {shown(value)} as {what}, not an object")
+    return value
+
+
+def as_list(value: Any, what: str) -> list[Any]:
+    """Return a list; Flaw if it is something else."""
+    if not isinstance(value, list):
+        raise Flaw(f"has {shown(value)} as {what}, not a list")
+    return value
+
+
+def as_text(value: Any, what: str) -> str:
+    """Return text that is not empty, numbers as text; Flaw if it is something else."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return as_id(value, what)
+    if not isinstance(value, str) or not value.strip():
+        raise Flaw(f"has no {what}" if value in (None, "") else f"has {shown(value)} as {what}, not text")
+    return value
+
+
+def as_number(value: Any, what: str) -> float:
+    """Return a finite number, also if it is written as text; Flaw if it is something else."""
+    try:
+        number = float(value) if not isinstance(value, bool) else math.nan
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise Flaw(f"has no {what}" if value is None else f"has {shown(value)} as {what}, not a number")
+    return number
+
+
+def as_whole(value: Any, what: str) -> int:
+    """Return a whole number, also if it is written as 3.0 or as text; Flaw if it is something else."""
+    number = as_number(value, what)
+    if number != int(number):
+        raise Flaw(f"has {shown(value)} as {what}, not a whole number")
+    return int(number)
+
+
+def as_id(value: Any, what: str) -> str:
+    """Return an id as text, so that 7, 7.0 and "7" are one; Flaw if it is neither text nor a number."""
+    if isinstance(value, str) and value.strip():
+        return value.strip()
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        return str(int(value)) if value == int(value) else str(value)
+    raise Flaw(f"has no {what}" if value is None else f"has {shown(value)} as {what}, not an id")
+
+
+def as_points(value: Any, what: str = "points") -> Float[np.ndarray, "n 2"]:
+    """Return [[x, y], ...] as an array; Flaw if that is something else or not finite."""
+    pairs = as_list(value, what)
+    if not all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in pairs):
+        raise Flaw(f"has {what} that are not pairs of x and y")
+    return as_numbers([number for pair in pairs for number in pair], "a coordinate").reshape(-1, 2)
+
+
+def as_numbers(values: Any, what: str) -> Float[np.ndarray, "n"]:
+    """Return a list of finite numbers as an array; `what` is one of them. Flaw as `as_number`."""
+    listed = as_list(values, f"{what}s")
+    try:
+        numbers = np.array(listed, float)
+    except (TypeError, ValueError, OverflowError):
+        numbers = np.array([as_number(value, what) for value in listed])
+    if numbers.ndim != 1 or not np.isfinite(numbers).all():
+        raise Flaw(f"has something that is not a number as {what}")
+    return numbers
+
+
+def as_wholes(values: Any, what: str, most: int) -> Int64[np.ndarray, "n"]:
+    """Return a list of whole numbers from 0 to `most` as an array; `what` is one of them. Flaw for other ones."""
+    numbers = as_numbers(values, what)
+    odd = numbers[(numbers < 0) | (numbers > most) | (numbers != np.floor(numbers))]
+    if len(odd):
+        raise Flaw(f"has {odd[0]:g} as {what}, not a whole number from 0 to {most}")
+    return numbers.astype(np.int64)
