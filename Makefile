@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test test-long parity lint types format bench accuracy plus ablation clean
+.PHONY: setup demo test test-long parity lint types audit format bench accuracy plus ablation clean
 
 setup: .venv/.installed
 
@@ -34,6 +34,9 @@ lint: setup
 
 types: setup
 	$(BIN)/mypy
+
+audit: setup           ## known holes in the oldest versions that are allowed, and in those that are installed
+	$(BIN)/python .ci/audit.py
 
 format: setup
 	$(BIN)/ruff check --fix .

@@ -12,12 +12,12 @@ import insid3
 SOURCE = Path(insid3.__file__).parent
 # Lower layers never import higher ones.
 LAYERS = [
-    {"errors", "storage", "on_ray", "parsing"},
+    {"errors", "storage", "on_ray", "parsing", "numbers"},
     {"config"},
     {"types", "blocks", "instances"},
     {"images", "masks", "opening", "decoding", "containers", "depth", "geotiff", "points", "backbones", "frame"},
-    {"stages", "concept"},
-    {"encoded", "positional", "refinement", "labels"},
+    {"stages", "concept", "concept_file"},
+    {"encoded", "positional", "refinement", "labels", "known"},
     {"derived"},
     {"closer"},
     {"pipeline"},
@@ -110,3 +110,100 @@ def test_no_forbidden_calls() -> None:
                 assert called not in ("eval", "exec", "pickle.load", "pickle.loads", "sys.path.append"), path
                 if called == "torch.load":
                     assert "weights_only=True" in ast.unparse(node), path
+
+
+# What changes a disk. `Path.replace` has one argument, `str.replace` two.
+WRITES = {
+    "write_text", "write_bytes", "savefig", "save", "save_file", "savez", "savez_compressed", "imwrite", "imsave",
+    "dump", "copyfile", "copy2", "copytree", "move", "rename", "renames", "link", "symlink", "symlink_to",
+    "hardlink_to", "touch", "tofile", "to_csv", "mkstemp", "NamedTemporaryFile",
+}  # fmt: skip
+WRITERS = ("storage.py", "app/")  # the one writer, and the page, which has a storage of its own
+OURS = {"made.save", "concept.save", "episode_lists.save", "lists_of.save"}  # these call the writer
+
+
+def writes(path: Path) -> list[str]:
+    """Calls that write a file, unless to a buffer in memory or to nowhere."""
+    tree = ast.parse(path.read_text())
+    buffers = {
+        ast.unparse(target)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign) and "BytesIO()" in ast.unparse(node.value)
+        for one in node.targets
+        for target in (one.elts if isinstance(one, ast.Tuple) else [one])
+    }
+    found = []
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call) or ast.unparse(node.func) in OURS:
+            continue
+        called = node.func.attr if isinstance(node.func, ast.Attribute) else ast.unparse(node.func)
+        is_method = isinstance(node.func, ast.Attribute)
+        words = [*node.args, *(keyword.value for keyword in node.keywords)]
+        first = ast.unparse(words[0]) if words else ""
+        modes = [word.value for word in words if isinstance(word, ast.Constant) and isinstance(word.value, str)]
+        opens = called in ("open", "fdopen") and any({*mode} <= {*"rwxabt+"} and {*mode} & {*"wax+"} for mode in modes)
+        moves = called == "replace" and is_method and len(node.args) == len(words) == 1
+        saves = called in WRITES and is_method and first not in buffers
+        if (opens and first not in ("os.devnull", "file")) or moves or saves:  # `file` is a stream of the writer's
+            found.append(f"{path.relative_to(SOURCE)}, line {node.lineno}: {ast.unparse(node)[:80]}")
+    return found
+
+
+def test_one_writer_of_files() -> None:
+    """Whatever is written goes through `storage`: whole or not at all, and never silently cut on a full disk."""
+    others = [path for path in modules() if not path.relative_to(SOURCE).as_posix().startswith(WRITERS)]
+    assert [one for path in others for one in writes(path)] == []
+    assert len(writes(SOURCE / "storage.py")) >= 4  # the test sees what it looks for
+
+
+# What opens pictures, in Pillow and elsewhere.
+OPENERS = {"Image.open", "imread", "imdecode", "TiffFile", "HeifImageFile", "open_heif", "read_heif", "jpeg2k_decode"}
+OPENS = {
+    "opening.py": {"Image.open", "HeifImageFile"},
+    "geotiff.py": {"TiffFile"},  # with the limits of opening.py
+    "decoding.py": {"jpeg2k_decode"},  # likewise
+}
+
+
+def opens(path: Path) -> set[str]:
+    calls = (ast.unparse(node.func) for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call))
+    return {name for call in calls for name in OPENERS if call == name or call.endswith(f".{name}")}
+
+
+def test_one_opener_of_pictures() -> None:
+    """With the allowed formats (Pillow's own open runs PostScript), the limits and the errors of `opening`."""
+    paths = [path for path in modules() if not path.relative_to(SOURCE).as_posix().startswith("app/")]
+    found = {path.relative_to(SOURCE).as_posix(): opens(path) for path in paths}
+    assert {name: calls for name, calls in found.items() if calls} == OPENS
+
+
+#: Where anything at all may go wrong, and becomes one error: the border of parsing, and what has borders of its own.
+BORDERS = {
+    "parsing.py", "opening.py", "batch/formats/reading.py", "backbones/embedded.py", "backbones/timm_vit.py",
+}  # fmt: skip
+
+
+def test_one_border_of_parsing() -> None:
+    caught = {
+        path.relative_to(SOURCE).as_posix()
+        for path in modules()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ExceptHandler) and (node.type is None or ast.unparse(node.type) == "Exception")
+    }
+    assert {name for name in caught if not name.startswith("app/")} <= BORDERS
+
+
+@pytest.mark.parametrize(
+    "kind", ["json.load", "json.loads", "tomllib.load", "tomllib.loads", "iterparse", "fromstring"]
+)
+def test_files_are_parsed_inside_the_border(kind: str) -> None:
+    """Whoever reads what others wrote imports the border."""
+    for path in modules():
+        tree, name = ast.parse(path.read_text()), path.relative_to(SOURCE).as_posix()
+        calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func) == kind]
+        others = [call for call in calls if "json.dumps(" not in ast.unparse(call)]  # which only copies
+        if name.startswith("app/") or not others:
+            continue
+        if name in ("on_ray.py", "storage.py"):  # what our own workers answer; what callers read inside the border
+            continue
+        assert name == "parsing.py" or "insid3.parsing" in internal_imports(path), f"{name} parses by itself"

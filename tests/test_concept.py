@@ -4,6 +4,7 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -128,3 +129,27 @@ def test_a_failed_save_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.M
 def test_checked_on_construction(change: dict[str, object], message: str) -> None:
     with pytest.raises(ConceptError, match=re.escape(message)):
         replace(make(), **change)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"id": "3"}, "id must be a whole number of 1 or more, got '3'"),
+        ({"id": True}, "id must be a whole number of 1 or more, got True"),
+        ({"id": np.float32(1.5)}, "id must be a whole number of 1 or more, got 1.5"),
+        ({"colour": "red"}, "colour is RGB from 0 to 255, got 'red'"),
+        ({"colour": (1, 2, 300)}, r"colour is RGB from 0 to 255, got \(1, 2, 300\)"),
+        ({"name": b"cat"}, "name must be text, got bytes that read 'cat'"),
+    ],
+)
+def test_what_is_no_number_or_text_is_refused_in_words(given: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConceptError, match=told):
+        replace(make(), **given)
+
+
+def test_numbers_of_numpy_are_numbers(tmp_path: Path) -> None:
+    numbers: dict[str, Any] = {"id": np.int64(3), "colour": np.array([1, 2, 3])}
+    made = replace(make(), **numbers)
+    made.save(tmp_path / "cat.insid3")
+    loaded = Concept.load(tmp_path / "cat.insid3")
+    assert (loaded.id, loaded.colour) == (made.id, made.colour) == (3, (1, 2, 3))

@@ -3,11 +3,14 @@
 import json
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 from insid3 import Config, ConfigError
 from insid3.backbones import REGISTRY, find
 from insid3.config import Defaults
+from insid3.points import checked_points
 
 GOOD = Config(518, 30, 0.7)
 
@@ -62,6 +65,78 @@ def test_a_range_is_two_numbers_however_it_is_given(given: Any) -> None:
 def test_a_range_that_is_none_is_refused(given: Any) -> None:
     with pytest.raises(ConfigError, match="stretch must be two numbers, the lower first, as 0,4095; got "):
         GOOD.but(stretch=given)
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "expected"),
+    [
+        ("size", np.int64(280), 280), ("size", np.uint16(280), 280), ("size", np.array(280), 280),
+        ("size", torch.tensor(280), 280), ("rank", np.int32(0), 0), ("tile", np.int64(280), 280),
+        ("tau", np.float32(0.5), 0.5), ("tau", np.array(0.5), 0.5), ("tau", 1, 1),
+        ("threshold", np.float16(0.25), 0.25),
+        ("closer", np.bool_(True), True), ("keep_seed", np.array(False), False), ("basis", np.str_("noise"), "noise"),
+        ("stretch", np.array([0, 4095]), (0.0, 4095.0)), ("stretch", torch.tensor([0.0, 1.0]), (0.0, 1.0)),
+        ("stretch", (np.int64(0), np.float32(2)), (0.0, 2.0)),
+    ],
+)  # fmt: skip
+def test_numbers_of_numpy_are_numbers(name: str, given: Any, expected: object) -> None:
+    """And become Python's, so that settings can be written, compared and shown."""
+    value = getattr(GOOD.but(**{name: given}), name)
+    assert value == expected
+    assert type(value) is type(expected)
+    assert type(getattr(Defaults(518, 30, 0.7).configs(**{name: given})[0], name)) is type(expected)
+    json.dumps(GOOD.but(**{name: given}).as_dict())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"tau": np.bool_(True)}, "tau must be a number, got True$"),
+        ({"size": np.bool_(True)}, "size must be a whole number of 1 or more, got True$"),
+        ({"size": np.float32(280)}, "size must be a whole number of 1 or more, got 280.0$"),
+        ({"size": 10**5000}, r"size must be a whole number of 1 or more, got a number of about 2\*\*16609$"),
+        ({"size": 10**9}, "size must be 20000 or less, got 1000000000$"),
+        ({"tau": 10**400}, r"tau must be a number, got a number of about 2\*\*1328$"),
+        ({"tau": np.array([1.0, 2.0])}, "tau must be a number, got an array of shape 2$"),
+        ({"tau": b"0.5"}, "tau must be a number, got bytes that read '0.5'$"),
+        ({"basis": b"black"}, "basis must be one of black, noise, got bytes that read 'black'$"),
+        ({"basis": np.array(["a", "b"])}, "basis must be one of black, noise, got an array of shape 2$"),
+        ({"refine": ["none"]}, r"refine must be one of none, crf, guided, got \['none'\]$"),
+        ({"stretch": (np.float32(2), np.int64(1))}, r"got \(2.0, 1\)$"),
+        ({"stretch": (0, 10**400)}, r"got \(0, a number of about 2\*\*1328\)$"),
+        ({"stretch": (np.bool_(True), 2)}, r"got \(True, 2\)$"),
+        ({"stretch": b"0,1"}, "got bytes that read '0,1'$"),
+        ({"closer": object()}, "closer must be True or False, got something of type object$"),
+        ({"tau": "x" * 999}, "tau must be a number, got 'x{56}...$"),
+    ],
+)
+def test_messages_show_no_names_of_types(change: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        GOOD.but(**change)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        [(np.int64(3), np.float32(4))], np.array([[3, 4]], np.uint8), [[np.array(3), 4.0]], torch.tensor([[3.0, 4.0]]),
+    ],
+)  # fmt: skip
+def test_points_of_numpy(given: Any) -> None:
+    assert checked_points(given, (10, 10)).tolist() == [[3.0, 4.0]]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ([[True, 2]], "pairs of numbers"), (np.array([[True, False]]), "pairs of numbers"), ([["1", "2"]], "pairs of"),
+        ([[b"1", 2]], "pairs of numbers"), ([[1, 2], [3]], "pairs of numbers"), ([[10**400, 1]], "pairs of numbers"),
+        ([[float("inf"), 1]], r"finite numbers, got \[inf, 1.0\]"), ([], r"got shape \(0,\)"),
+        ([[1]], r"shape \(1, 1\)"),
+    ],
+)  # fmt: skip
+def test_points_that_are_none(given: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        checked_points(given, (10, 10))
 
 
 def test_none_means_unchanged() -> None:

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image, ImageDraw, ImageFilter
 
-import corpus
+import hostile
 from insid3.errors import ImageError, MaskError
 from insid3.images import (
     MAX_PIXELS,
@@ -262,7 +262,7 @@ def test_arrays_that_are_no_pictures(array: np.ndarray, said: str) -> None:
     ("name", "content", "said"),
     [
         ("gone.jpg", None, "no such file"),
-        ("gone\0.jpg", None, "damaged"),
+        ("gone\0.jpg", None, "no such file, its name is damaged"),
         ("x" * 300 + ".jpg", None, "name too long"),
         ("empty.jpg", b"", "is empty (0 bytes): copy it again"),
         ("text.jpg", b"some words\n" * 50, "is not a picture of a supported format (JPEG, PNG, WEBP, TIFF, "),
@@ -301,7 +301,7 @@ def test_truncated_files(tmp_path: Path, pictures: dict[str, Path], read: Reader
     [
         (PermissionError(13, "Permission denied"), "no permission to read it"),
         (MemoryError(), "needs more memory than there is: shrink the picture"),
-        (RuntimeError(), "is damaged or cut short (RuntimeError): replace the file"),
+        (RuntimeError(), "is damaged or cut short (its decoder gives up): replace the file"),
         (UserWarning("first line\nsecond"), "is damaged or cut short (first line): replace the file"),
     ],
 )
@@ -388,10 +388,12 @@ def test_pillows_limit_survives_threads(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits the address space")
-def test_damaged_files_raise_our_errors_only(tmp_path: Path, pictures: dict[str, Path]) -> None:
-    """See corpus.py; tests/long has ten thousand of them."""
-    account = corpus.run(pictures["lion"], 300, 7, tmp_path)
-    assert min(account.values()) > 15
+@pytest.mark.parametrize("kind", ["pictures", "masks"])
+def test_damaged_files_raise_our_errors_only(tmp_path: Path, kind: str) -> None:
+    """See hostile; tests/long has more of them."""
+    account = hostile.run(kind, tmp_path, seed=7, count=120)
+    assert not account.findings, account.explain()
+    assert min(account.read, account.refused) > 15
 
 
 # ---------------------------------------------------------------------------------------------------- masks

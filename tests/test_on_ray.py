@@ -1,18 +1,22 @@
 """Runs on Ray, on a real local cluster of two workers: the same files as without, whatever dies."""
 
 import json
-import logging
 import os
 import signal
+import socket
+import sys
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
 from PIL import Image
 
-from insid3 import INSID3, Concept, ConfigError
+from insid3 import INSID3, Concept, ConfigError, on_ray
 from insid3.batch.options import Options
 from insid3.batch.remote import made_with, remote, same_encoder
 from insid3.batch.runner import Run
@@ -39,9 +43,8 @@ def cluster() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(Path(__file__).parent))
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.delenv("RAY_ADDRESS", raising=False)
-        ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+        on_ray._connect(ray, 2)
         yield
         ray.shutdown()
 
@@ -75,10 +78,111 @@ def told(results: list[Result]) -> list[dict[str, Any]]:
     return sorted(({**result.line(), "seconds": 0} for result in results), key=lambda line: line["target"])
 
 
-def test_no_cluster_at_the_address(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RAY_ADDRESS", "no address")
-    with pytest.raises(ConfigError, match="no cluster answers at RAY_ADDRESS=no address"):
+def dead_port(answer: bytes | None = None) -> int:
+    """Of this machine: refused, or taken by somebody who never says more than `answer`."""
+    listening = socket.create_server(("0.0.0.0", 0))
+    port = int(listening.getsockname()[1])
+    if answer is None:
+        listening.close()
+        return port
+
+    def serve() -> None:
+        with listening, listening.accept()[0] as line:
+            line.sendall(answer)
+            line.recv(1)
+            time.sleep(1)
+
+    Thread(target=serve, daemon=True).start()
+    return port
+
+
+@pytest.mark.parametrize(
+    ("address", "answer", "told"),
+    [
+        ("no address", None, "Invalid address format"),
+        ("10.0.0.5", None, "Invalid address format"),
+        ("http://127.0.0.1:PORT", None, "Invalid address format"),
+        ("127.0.0.1:PORT", None, "refused"),
+        ("localhost:PORT", None, "refused"),
+        ("ray://127.0.0.1:PORT", None, "refused"),
+        ("127.0.0.1:99999", None, "99999 is no port"),
+        ("127.0.0.1:PORT", b"", "takes connections and does not answer"),
+        ("ray://localhost:PORT", b"", "takes connections and does not answer"),
+        ("127.0.0.1:PORT", b"HTTP/1.1 400 Bad Request\r\n", "is not Ray"),
+    ],
+)
+def test_a_dead_address_is_said_at_once(
+    address: str, answer: bytes | None, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = address.replace("PORT", str(dead_port(answer)))
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    monkeypatch.setattr(on_ray, "_PATIENCE", 0.3)
+    before = time.monotonic()
+    with pytest.raises(ConfigError) as error:
         list(spread(_broken, [{}], TWO))  # type: ignore[arg-type]
+    assert time.monotonic() - before < 5
+    assert str(error.value).startswith(f"no cluster answers at RAY_ADDRESS={address} (")
+    assert told in str(error.value)
+    assert str(error.value).endswith("or unset RAY_ADDRESS to use processes of this machine")
+    assert "Errno" not in str(error.value)
+
+
+@pytest.mark.parametrize(("last", "told"), [(None, "none runs on this machine"), ("127.0.0.1:PORT", "refused")])
+def test_the_last_cluster_of_this_machine_may_be_gone(
+    last: str | None, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ray._private import services
+
+    known = last and last.replace("PORT", str(dead_port()))
+    monkeypatch.setattr(services, "get_ray_address_from_environment", lambda *_: known)
+    monkeypatch.setenv("RAY_ADDRESS", "auto")
+    with pytest.raises(ConfigError, match=rf"no cluster answers at RAY_ADDRESS=auto \(.*{told}"):
+        list(spread(_broken, [{}], TWO))  # type: ignore[arg-type]
+
+
+def test_a_name_that_nobody_finds_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+
+    monkeypatch.setattr(on_ray, "_PATIENCE", 0.05)
+    monkeypatch.setattr(on_ray, "_greet", lambda *_: time.sleep(3))
+    with pytest.raises(TimeoutError, match="somewhere cannot be found"):
+        on_ray._check_answers(ray, "ray://somewhere")
+
+
+def listening(parents: set[int]) -> dict[str, str]:
+    """Where these processes, and those that they have started, listen: addresses in hex, by what listens there."""
+    places: dict[str, str] = {}
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        lines = Path(table).read_text().splitlines()[1:] if Path(table).exists() else []
+        places |= {words[9]: words[1] for words in map(str.split, lines) if words[3] == "0A"}
+    found, family = {}, dict[int, int]()
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended
+            family[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+    while more := {child for child, parent in family.items() if parent in parents} - parents:
+        parents = parents | more
+    for process in parents:
+        with suppress(OSError):
+            for link in Path(f"/proc/{process}/fd").iterdir():
+                socket_id = str(link.readlink()).removeprefix("socket:[").removesuffix("]")
+                if socket_id in places:
+                    found[f"{process} {link.name}"] = places[socket_id].partition(":")[0]
+    return found
+
+
+@pytest.mark.usefixtures("cluster")
+def test_a_living_cluster_answers() -> None:
+    import ray
+
+    on_ray._check_answers(ray, ray.get_runtime_context().gcs_address)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+@pytest.mark.usefixtures("cluster")
+def test_a_cluster_of_our_own_listens_to_this_machine_only() -> None:
+    found = listening({os.getpid()})
+    assert len(found) >= 4  # of the driver, of Ray's server, of its agent for this machine
+    assert set(found.values()) <= {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
 
 
 @pytest.mark.usefixtures("cluster")

@@ -1,8 +1,8 @@
 """A concept: the references' tokens and masks, as a value that can be kept, copied and saved."""
 
-import hashlib
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import Any
@@ -11,18 +11,18 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, UInt8
 from PIL import Image
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from insid3.concept_file import FORMAT, VERSION, digest_of, pack_files, read
 from insid3.errors import ConceptError
 from insid3.images import Source
-from insid3.storage import write_atomically
+from insid3.numbers import is_whole, plain, told
+from insid3.storage import sweep, write_bytes
 from insid3.types import Encoder
 
-_FORMAT, _VERSION = "insid3-concept", 1
 _NO_THUMBNAIL = np.zeros((1, 1, 3), np.uint8)
-_PER_SHOT = ("tokens", "patch_masks", "masks", "image_sizes", "sources", "thumbnails")  #: fields with a value for each
+_PER_SHOT = ("tokens", "patch_masks", "masks", "image_sizes", "sources", "thumbnails", "files")  #: a value for each
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +42,8 @@ class Concept:
         negatives: (m, c) raw unit tokens of pictures without the concept.
         id: its number in exports, 1 or more; by its place among others if None.
         colour: RGB in which it is shown; likewise.
+        files, negative_files: what tells each shot's and each negative's file from others (`known.digest_of`), "" where
+            there is none: such a picture's own mask is known.
         given: the concept without shots that were found, not drawn, which masks are scored against; itself if None. Not
             saved.
     """
@@ -61,6 +63,8 @@ class Concept:
     id: int | None = None
     colour: tuple[int, int, int] | None = None
     given: "Concept | None" = None
+    files: tuple[str, ...] = ()
+    negative_files: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         shots = len(self.tokens)
@@ -76,10 +80,21 @@ class Concept:
                 raise ConceptError("every mask must have its picture's size")
         if {tokens.shape[1] for tokens in (*self.tokens, self.negatives)} != {self.negatives.shape[1]}:
             raise ConceptError("the negatives' tokens have another number of channels than the references'")
-        if self.id is not None and self.id < 1:
-            raise ConceptError(f"a concept's id must be 1 or more, got {self.id}")
-        if self.colour is not None and not (len(self.colour) == 3 and all(0 <= value <= 255 for value in self.colour)):
-            raise ConceptError(f"a concept's colour is RGB from 0 to 255, got {self.colour}")
+        if len(self.files) != shots:
+            object.__setattr__(self, "files", ("",) * shots)
+        if not isinstance(self.name, str):
+            raise ConceptError(f"a concept's name must be text, got {told(self.name)}")
+        if not self.name.strip():
+            raise ConceptError("a concept's name must not be blank")
+        number, colour = plain(self.id), self.colour
+        if number is not None and not (is_whole(number) and number >= 1):
+            raise ConceptError(f"a concept's id must be a whole number of 1 or more, got {told(number)}")
+        object.__setattr__(self, "id", number)
+        if colour is not None:
+            rgb = tuple(map(plain, colour)) if isinstance(colour, Sequence | np.ndarray) else ()
+            if len(rgb) != 3 or not all(is_whole(value) and 0 <= value <= 255 for value in rgb):
+                raise ConceptError(f"a concept's colour is RGB from 0 to 255, got {told(colour)}")
+            object.__setattr__(self, "colour", rgb)
 
     @property
     def shots(self) -> int:
@@ -101,7 +116,7 @@ class Concept:
         """
         return replace(
             self, tokens=(tokens,), patch_masks=(patches,), masks=(mask,), image_sizes=(mask.shape,), sources=(source,),
-            thumbnails=(_NO_THUMBNAIL,),
+            thumbnails=(_NO_THUMBNAIL,), files=("",),
         )  # fmt: skip
 
     def accept(self, encoder: Encoder, fit: str, *sizes: int) -> None:
@@ -136,14 +151,16 @@ class Concept:
         """16 hex digits that tell two concepts apart, whatever they are called."""
         tensors, header = self._pack()
         told = {key: value for key, value in header.items() if key not in ("id", "colour")}
-        return _digest(tensors, json.dumps({**told, "name": "", "sources": []}))[:16]
+        return digest_of(tensors, json.dumps({**told, "name": "", "sources": []}))[:16]
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write to a .insid3 file (safetensors), whole or not at all."""
+        """Write to a .insid3 file (safetensors), whole or not at all; OutputError where it cannot be written."""
+        sweep(Path(path).parent)
         tensors, header = self._pack()
         text = json.dumps(header)
-        metadata = {"format": _FORMAT, "version": str(_VERSION), "header": text, "sha256": _digest(tensors, text)}
-        write_atomically(Path(path), lambda temporary: temporary.write_bytes(save(tensors, metadata)))
+        metadata = {"format": FORMAT, "version": str(VERSION), "header": text, "sha256": digest_of(tensors, text)}
+        metadata["files"] = pack_files(self.files, self.negative_files)  # not in the header, which older versions know
+        write_bytes(path, save(tensors, metadata))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Concept":
@@ -152,29 +169,7 @@ class Concept:
         Raises:
             ConceptError: missing, damaged, of a newer version, or not a concept.
         """
-        path = Path(path)
-        if not path.is_file():
-            raise ConceptError(f"concept {path}: no such file")
-        try:
-            with safe_open(path, "pt") as file:
-                metadata = file.metadata() or {}
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a dict
-        except (SafetensorError, OSError, ValueError) as error:
-            raise ConceptError(f"concept {path} is damaged or not a concept file: save it again") from error
-        if metadata.get("format") != _FORMAT:
-            raise ConceptError(f"{path} is a safetensors file but not a concept (.insid3)")
-        if metadata.get("version") != str(_VERSION):
-            raise ConceptError(
-                f"concept {path} has version {metadata.get('version')}, this insid3 reads version {_VERSION}: "
-                "update insid3, or make the concept again"
-            )
-        text = metadata.get("header", "")
-        if metadata.get("sha256") != _digest(tensors, text):
-            raise ConceptError(f"concept {path} is damaged (its checksum differs): save it again")
-        try:
-            return cls._unpack(tensors, json.loads(text))
-        except (KeyError, TypeError, ValueError) as error:
-            raise ConceptError(f"concept {path} is incomplete ({error}): make it again") from error
+        return cls(**read(Path(path)))
 
     def _pack(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         tensors = {"negatives": self.negatives.cpu().contiguous()}
@@ -191,39 +186,11 @@ class Concept:
         header |= {key: value for key, value in (("id", self.id), ("colour", self.colour)) if value is not None}
         return tensors, header
 
-    @classmethod
-    def _unpack(cls, tensors: dict[str, Tensor], header: dict[str, Any]) -> "Concept":
-        sizes = tuple((int(height), int(width)) for height, width in header.pop("image_sizes"))
-        sources = tuple(header.pop("sources"))
-        if "colour" in header:
-            header["colour"] = tuple(header["colour"])
-        masked = [(i, *size) for i, size in enumerate(sizes) if f"mask.{i}" in tensors]
-        return cls(
-            **header,
-            tokens=tuple(tensors[f"tokens.{i}"] for i in range(len(sizes))),
-            patch_masks=tuple(tensors[f"patch_mask.{i}"] for i, _, _ in masked),
-            masks=tuple(
-                np.unpackbits(tensors[f"mask.{i}"].numpy(), count=h * w).reshape(h, w).astype(bool)
-                for i, h, w in masked
-            ),
-            image_sizes=sizes,
-            sources=sources,
-            thumbnails=tuple(tensors[f"thumbnail.{i}"].numpy() for i in range(len(sizes))),
-            negatives=tensors["negatives"],
-        )
-
 
 def stem_of(picture: Source) -> str:
     """What a concept is called by its picture: the file's name without suffix, or "concept" where there is no file."""
     file = getattr(picture, "filename", "") if isinstance(picture, Image.Image) else picture
     if isinstance(file, np.ndarray) or not file:
         return "concept"
-    return "".join(letter if letter.isprintable() else "_" for letter in PurePath(os.fspath(file)).stem)
-
-
-def _digest(tensors: dict[str, Tensor], header: str) -> str:
-    digest = hashlib.sha256(header.encode())
-    for name in sorted(tensors):
-        digest.update(f"{name} {tensors[name].dtype} {list(tensors[name].shape)}".encode())
-        digest.update(tensors[name].numpy().data)
-    return digest.hexdigest()
+    stem = "".join(letter if letter.isprintable() else "_" for letter in PurePath(os.fspath(file)).stem)
+    return stem if stem.strip() else "concept"

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any, Literal, get_args
 
 from insid3.errors import ConfigError
+from insid3.numbers import is_number, is_whole, plain, told
 
 Aggregation = Literal["cross-intra", "cross", "seed"]
 Basis = Literal["black", "noise"]
@@ -22,6 +23,7 @@ _CHOICES = {
     "solver": Solver,
 }  # fmt: skip
 _OPTIONAL = ("kmeans", "tile", "crf_size")
+_LARGEST_SIDE = 20_000  # pixels; no memory holds the tokens of a larger square
 
 
 def flag(setting: str) -> str:
@@ -96,19 +98,23 @@ class Config:
     stretch: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
+        for name in (own.name for own in fields(self)):
+            object.__setattr__(self, name, plain(getattr(self, name)))
         for name in ("size", "rank", "max_pixels", *_OPTIONAL):
             value = getattr(self, name)
             if value is None and name in _OPTIONAL:
                 continue
-            if not isinstance(value, int) or isinstance(value, bool) or value < (name != "rank"):
-                raise ConfigError(f"{name} must be a whole number of {int(name != 'rank')} or more, got {value!r}")
+            if not is_whole(value) or value < (name != "rank"):
+                raise ConfigError(f"{name} must be a whole number of {int(name != 'rank')} or more, got {told(value)}")
+            if name in ("size", "tile", "crf_size") and value > _LARGEST_SIDE:
+                raise ConfigError(f"{name} must be {_LARGEST_SIDE} or less, got {value}")
         if self.crf_size is not None and self.crf_size < 64:
             raise ConfigError(f"crf_size must be 64 or more, got {self.crf_size}")
         weights = ("background", "votes", "regions", "discriminant", "smoothing")
         for name in ("tau", "threshold", "overlap", "min_score", *weights):
             value = getattr(self, name)
-            if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
-                raise ConfigError(f"{name} must be a number, got {value!r}")
+            if not is_number(value):
+                raise ConfigError(f"{name} must be a number, got {told(value)}")
             if name in weights and value < 0:
                 raise ConfigError(f"{name} must be 0 or more, got {value}")
         if not -1 <= self.tau <= 1:
@@ -120,12 +126,13 @@ class Config:
         if self.discriminant > 1:
             raise ConfigError(f"discriminant is a share in [0, 1], got {self.discriminant}")
         for name, kind in _CHOICES.items():
-            if getattr(self, name) not in get_args(kind):
-                raise ConfigError(f"{name} must be one of {', '.join(get_args(kind))}, got {getattr(self, name)!r}")
+            value = getattr(self, name)
+            if not isinstance(value, str) or value not in get_args(kind):
+                raise ConfigError(f"{name} must be one of {', '.join(get_args(kind))}, got {told(value)}")
         object.__setattr__(self, "stretch", as_range(self.stretch))
         for name in ("keep_seed", "closer"):
             if not isinstance(getattr(self, name), bool):
-                raise ConfigError(f"{name} must be True or False, got {getattr(self, name)!r}")
+                raise ConfigError(f"{name} must be True or False, got {told(getattr(self, name))}")
 
     @property
     def refine_side(self) -> int:
@@ -199,8 +206,8 @@ class Defaults:
         Raises:
             ConfigError: unknown preset or setting, or an invalid value.
         """
-        if preset not in (None, *get_args(Preset)):
-            raise ConfigError(f"preset must be one of {', '.join(get_args(Preset))}, got {preset!r}")
+        if preset is not None and not (isinstance(preset, str) and preset in get_args(Preset)):
+            raise ConfigError(f"preset must be one of {', '.join(get_args(Preset))}, got {told(preset)}")
         base = Config(self.size, self.rank, self.tau, self.threshold)
         match = base.but(size=self.match_size, rank=self.match_rank)
         better = {**PLUS, **self.plus} if preset == "plus" else {}
@@ -217,12 +224,19 @@ def as_range(value: Any) -> tuple[float, float] | None:
         return None
     parts = value.strip().removeprefix("(").removesuffix(")").split(",") if isinstance(value, str) else value
     try:
-        low, high = (float(part) for part in parts if not isinstance(part, bool))
+        low, high = (_bound(plain(part)) for part in parts)
     except (TypeError, ValueError):
         low = high = math.nan
-    if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise ConfigError(f"stretch must be two numbers, the lower first, as 0,4095; got {value!r}")
+    if not low < high:
+        raise ConfigError(f"stretch must be two numbers, the lower first, as 0,4095; got {told(value)}")
     return low, high
+
+
+def _bound(value: Any) -> float:
+    number = float(value) if isinstance(value, str) else value
+    if not is_number(number):
+        raise ValueError
+    return float(number)
 
 
 def _given(changes: Mapping[str, Any]) -> dict[str, Any]:

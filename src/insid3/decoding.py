@@ -14,11 +14,12 @@ from PIL import Image, ImageFile
 from insid3 import geotiff
 from insid3.containers.deep import netpbm_values
 from insid3.containers.ifd import Seekable
-from insid3.containers.jpeg import missing_rows
+from insid3.containers.jpeg import has_many_scans, missing_rows
 from insid3.containers.png import check_pixels
 from insid3.containers.tiff import FORMAT, PHOTOMETRIC, PLANES, is_geo, white_is_zero
 from insid3.errors import ImageError
-from insid3.opening import Picture, decoded, header, pixels
+from insid3.opening import Picture, check_values, decoded, header, pixels
+from insid3.parsing import Flaw
 
 _SIXTEEN = re.compile(r"(RGBX?|RGBA);16([BLN])")  # rawmodes of which Pillow keeps one byte of two
 _CMYK = 5  # as a photometric interpretation; Pillow knows what it looks like, of 8 bits
@@ -62,16 +63,16 @@ def decode(picture: Picture, max_pixels: int) -> tuple[Image.Image | Numbers, tu
         assert container.whole is not None
         check_pixels(container.whole)
     if image is None or (container.kind == "TIFF" and container.bits > 8 and is_geo(container)):
-        return _bands(picture), container.repairs
+        return _bands(picture, max_pixels), container.repairs
     if container.kind == "PPM":
         assert container.whole is not None
         return Numbers(netpbm_values(container.whole), container.bits, container.top), container.repairs
     if container.kind == "JPEG2000" and many:
-        return _of_jpeg2000(picture), container.repairs
+        return _of_jpeg2000(picture, max_pixels), container.repairs
     if container.kind in ("PNG", "TIFF") and many:
         values = None if container.directory.number(PLANES, 1) == 2 else _all_bits(container.stream, max_pixels)
         if values is None:
-            return _bands(picture), container.repairs
+            return _bands(picture, max_pixels), container.repairs
         return Numbers(values, container.bits, container.top), container.repairs
     if container.kind == "JPEG":
         return _jpeg(picture, max_pixels)
@@ -81,9 +82,9 @@ def decode(picture: Picture, max_pixels: int) -> tuple[Image.Image | Numbers, tu
     return image, container.repairs
 
 
-def _bands(picture: Picture) -> Numbers:
+def _bands(picture: Picture, max_pixels: int) -> Numbers:
     """What Pillow does not read of a TIFF."""
-    container, found = picture.container, geotiff.read(picture.container, picture.name)
+    container, found = picture.container, geotiff.read(picture.container, picture.name, max_pixels)
     kind, bits = found.values.dtype, found.values.dtype.itemsize * 8
     top = 2**bits - 1 if kind.kind == "u" and bits <= 16 else 0
     colours = container.directory.number(PHOTOMETRIC, 1) == 2
@@ -91,7 +92,7 @@ def _bands(picture: Picture) -> Numbers:
     return Numbers(found.values, bits, container.top or top, found.void, by_band, white_is_zero(container))
 
 
-def _of_jpeg2000(picture: Picture) -> Numbers:
+def _of_jpeg2000(picture: Picture, max_pixels: int) -> Numbers:
     """By imagecodecs: of more than 8 bits in colour Pillow makes the brightest black."""
     try:
         from imagecodecs import jpeg2k_decode
@@ -100,6 +101,7 @@ def _of_jpeg2000(picture: Picture) -> Numbers:
             f"{picture.name} has more than 8 bits, which needs packages that are not installed: "
             'pip install "insid3[geo]"'
         ) from error
+    check_values(picture.name, (*picture.size, picture.container.channels), 2, max_pixels)
     picture.container.stream.seek(0)
     values = np.asarray(jpeg2k_decode(picture.container.stream.read()))
     return Numbers(values.reshape(*values.shape[:2], -1), picture.container.bits, picture.container.top)
@@ -157,9 +159,13 @@ def _jpeg(picture: Picture, max_pixels: int) -> tuple[Image.Image, tuple[str, ..
     """A JPEG, unless rows are missing; its end marker may be.
 
     Raises:
-        ValueError: says how many rows are missing.
+        Flaw: says how many rows are missing.
     """
     repairs, stream = picture.container.repairs, picture.container.stream
+    stream.seek(0)
+    data = stream.read()
+    if has_many_scans(data):
+        raise ImageError(f"{picture.name} goes over its pixels too many times: save it anew")
     problem = None
     try:
         image = decoded(header(stream), max_pixels)
@@ -174,11 +180,9 @@ def _jpeg(picture: Picture, max_pixels: int) -> tuple[Image.Image, tuple[str, ..
         crops = (image.crop((0, y, image.width, y + 1)) for y in range(image.height))
         return np.array([zlib.crc32(row.tobytes()) for row in crops], np.uint32)
 
-    stream.seek(0)
-    data = stream.read()
     missing, mended = missing_rows(data, rows)
     if missing:
-        raise ValueError(f"{missing} of {picture.size[0]} rows are missing") from problem
+        raise Flaw(f"{missing} of {picture.size[0]} rows are missing") from problem
     repairs = (*repairs, "end marker missing") if problem else repairs
     return decoded(header(io.BytesIO(mended)), max_pixels), repairs
 

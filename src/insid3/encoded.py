@@ -10,11 +10,13 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 from torch.nn.functional import pad
 
+from insid3.backbones.finite import check_finite
 from insid3.blocks import give_back, is_out_of_memory
 from insid3.config import Config
 from insid3.errors import ConfigError, SizeError
 from insid3.frame import Frame, inner_size
 from insid3.images import Source, name_of, read_image, resize_image, resize_mask, resize_part
+from insid3.known import digest_of
 from insid3.refinement import picture_to_refine, working_size
 from insid3.stages.encode import normalise, patch_mask, unit_tokens
 from insid3.types import Encoder
@@ -33,6 +35,7 @@ class Encoded:
         tokens: (w, n, c) raw unit tokens of each window of the frame.
         picture: the target at the size at which its edge is refined, None where it is not.
         whole: the target itself, where parts of it are looked at again (`closer`), else None.
+        file: what tells its file from others (`known.digest_of`); "" where there is none.
     """
 
     name: str
@@ -43,6 +46,7 @@ class Encoded:
     tokens: Float[Tensor, "w n c"]
     picture: UInt8[np.ndarray, "h2 w2 3"] | None = None
     whole: UInt8[np.ndarray, "H W 3"] | None = None
+    file: str = ""
     _kept: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     def accept(self, encoder: Encoder, config: Config, *, to_segment: bool) -> None:
@@ -117,7 +121,7 @@ def encode_all(encoder: Encoder, targets: Sequence[Source], config: Config, *, t
         Encoded(
             name_of(targets[i]), encoder.name, encoder.weights_hash, config, frames[i], tokens[i],
             picture_to_refine(pictures[i], frames[i], config) if to_segment else None,
-            pictures[i] if to_segment and config.closer else None,
+            pictures[i] if to_segment and config.closer else None, digest_of(targets[i]) if to_segment else "",
         )
         for i in range(len(pictures))
     ]  # fmt: skip
@@ -186,4 +190,6 @@ def _padded_tokens(encoder: Encoder, squares: list[UInt8[np.ndarray, "_ _ 3"]], 
     for square in squares:
         pixels = normalise(torch.from_numpy(square.copy()).to(encoder.device)[None], encoder.mean, encoder.std)
         padded.append(pad(pixels, (0, size - pixels.shape[3], 0, size - pixels.shape[2])))
-    return unit_tokens(encoder, torch.cat(padded) if len(padded) > 1 else padded[0])
+    tokens = unit_tokens(encoder, torch.cat(padded) if len(padded) > 1 else padded[0])
+    check_finite(tokens, encoder.name, getattr(encoder, "dtype", ""))  # also of encoders that are not ours
+    return tokens

@@ -8,6 +8,7 @@ from jaxtyping import Shaped
 
 from insid3.containers import Container
 from insid3.errors import ImageError
+from insid3.opening import check_values
 
 _NODATA = 42113  # a tag of GDAL
 
@@ -25,11 +26,12 @@ class Bands:
     void: float | None
 
 
-def read(container: Container, name: str) -> Bands:
+def read(container: Container, name: str, max_pixels: int) -> Bands:
     """All bands of the first picture.
 
     Raises:
-        ImageError: of a kind that is no picture, or tifffile is not installed.
+        ImageError: of a kind that is no picture, larger than `opening.check_values` allows, or tifffile is not
+            installed.
     """
     whole = container.whole
     assert whole is not None
@@ -37,6 +39,8 @@ def read(container: Container, name: str) -> Bands:
     with _tifffile(name).TiffFile(whole) as file:
         page = file.pages[0]
         height, width = page.imagelength, page.imagewidth
+        item = max(1, page.bitspersample // 8)
+        check_values(name, (height, width, page.samplesperpixel, page.imagedepth), item, max_pixels)
         values = page.asarray()
         if values.ndim == 3 and values.shape[:2] != (height, width):
             values = np.moveaxis(values, 0, -1)  # bands one after the other

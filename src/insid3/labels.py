@@ -10,6 +10,7 @@ from jaxtyping import Bool, UInt8
 
 from insid3.concept import Concept
 from insid3.errors import ConfigError
+from insid3.numbers import is_number, plain, told
 from insid3.types import Segmentation
 
 Overlap = Literal["best", "all"]
@@ -60,8 +61,8 @@ class LabelMap:
     overlap: str = "best"
 
     def __post_init__(self) -> None:
-        if self.overlap not in get_args(Overlap):
-            raise ConfigError(f"overlap must be one of {', '.join(get_args(Overlap))}, got {self.overlap!r}")
+        if not isinstance(self.overlap, str) or self.overlap not in get_args(Overlap):
+            raise ConfigError(f"overlap must be one of {', '.join(get_args(Overlap))}, got {told(self.overlap)}")
 
     @cached_property
     def masks(self) -> tuple[Bool[np.ndarray, "H W"], ...]:
@@ -96,8 +97,15 @@ def decide(results: Sequence[Segmentation], margin: float = 0.05) -> UInt8[np.nd
     """Whose each pixel is: 0 nobody's, i + 1 of the concept at i.
 
     A pixel that several claim goes to the one whose prototype it resembles most. Those less than `margin` behind it
-    are taken for equal; between equals the mask of the higher score wins, then the first.
+    are taken for equal; between equals the mask of the higher score wins, then the first. A mask that is known
+    (`Segmentation.is_known`) has all of its pixels.
+
+    Raises:
+        ConfigError: `margin` is no number.
     """
+    margin = plain(margin)
+    if not is_number(margin):
+        raise ConfigError(f"margin must be a number, got {told(margin)}")
     index = np.zeros(results[0].mask.shape, np.uint8)
     claims = np.zeros(index.shape, np.uint8)
     for i, result in enumerate(results):
@@ -107,7 +115,11 @@ def decide(results: Sequence[Segmentation], margin: float = 0.05) -> UInt8[np.nd
     if not len(contested):
         return index
     similarity = [
-        np.where(result.mask.ravel()[contested], result.similarity_at().ravel()[contested], -np.inf)
+        np.where(
+            result.mask.ravel()[contested],
+            np.inf if result.is_known else result.similarity_at().ravel()[contested],
+            -np.inf,
+        )
         for result in results
     ]
     enough = np.maximum.reduce(similarity) - margin

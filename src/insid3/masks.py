@@ -11,6 +11,7 @@ from insid3.containers.exif import TURNS
 from insid3.containers.tiff import white_is_zero
 from insid3.decoding import Numbers, decode
 from insid3.errors import ImageError, MaskError
+from insid3.numbers import is_whole, plain, told
 from insid3.opening import MAX_PIXELS, Picture, Readable, Source, explained, name_of, opened, pixels
 
 Label = int | Literal["any"] | None
@@ -34,10 +35,13 @@ def read_mask(
         image_size: (height, width) of the picture; a mask that differs from it only in scale is resized (nearest).
 
     Raises:
-        MaskError: unreadable, ambiguous, empty, or of another shape than the picture.
+        MaskError: unreadable, ambiguous, empty, or of another shape than the picture; `label` is none.
         UserWarning: the mask was resized, or says that zero is white.
     """
     name = name_of(source)
+    label = plain(label)
+    if not (label is None or is_whole(label) or (isinstance(label, str) and label == "any")):
+        raise MaskError(f"label must be a whole number or 'any', got {told(label)}")
     values = source if isinstance(source, np.ndarray) else _values(source, name, label, max_pixels, turn=True)
     mask = _foreground(values, label, name)
     if not (may_be_empty or mask.any()):

@@ -3,9 +3,13 @@
 import json
 import logging
 import os
-from collections.abc import Callable, Generator, Sequence
+import socket
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import Thread
 from typing import Any
+from urllib.parse import urlsplit
 
 from insid3.errors import ConfigError, Insid3Error, MissingExtraError, OutputError
 
@@ -15,6 +19,13 @@ Job = Callable[[list[Item]], list[Item]]
 _PER_TASK = 8  # items; what is lost with a worker, and done again by another
 _TASKS = 50_000  # at most, which Ray's own bookkeeping bears
 _STORE = 512 * 2**20  # bytes of the object store of a cluster of our own
+_PATIENCE = 5.0  # seconds for a cluster to answer; looking up its name included, twice that
+_HERE = "127.0.0.1"
+_OWN_CLUSTER = "start a cluster yourself (ray start --head) and say where it is with RAY_ADDRESS"
+_CLIENTS = 10001  # port of ray:// where none is given
+_REMEDY = "start it (ray start --head), correct RAY_ADDRESS, or unset RAY_ADDRESS to use processes of this machine"
+# What begins HTTP/2, which Ray speaks: a preface, and settings, here none. It is answered by settings.
+_GREETING, _SETTINGS = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]), 4
 
 
 @dataclass(frozen=True)
@@ -40,8 +51,8 @@ class Pool:
 def spread(make: Callable[[], Job], items: Sequence[Item], pool: Pool) -> Generator[Item, None, None]:
     """What jobs make of items, as it comes; the items of a worker that dies go to another.
 
-    Uses the cluster at RAY_ADDRESS, or the one that this process is connected to; else it starts one on this machine
-    and stops it in the end.
+    Uses the cluster at RAY_ADDRESS, or the one that this process is connected to; else it starts one on this machine,
+    which no other machine can reach, and stops it in the end.
 
     Args:
         make: called once in each worker; it, and all that it holds, goes through the object store once per machine. Its
@@ -130,20 +141,94 @@ class _Worker:
 
 
 def _connect(ray: Any, cpus: int) -> None:
-    address = os.environ.get("RAY_ADDRESS")
+    """Join the cluster at RAY_ADDRESS, or start one that listens to this machine only."""
+    address = os.environ.get("RAY_ADDRESS", "").strip()
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what it says there is for its developers
     quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     for name in ("ray", "ray.data"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    told, remedy = f"no cluster answers at RAY_ADDRESS={address}", f": {_REMEDY}"
     try:
-        if address:
+        if address not in ("", "local"):
+            _check_answers(ray, address)
+            told = f"the cluster at RAY_ADDRESS={address} does not take this process in"
+            remedy = f": it must run Ray {ray.__version__} too; if it asks for a token, set RAY_AUTH_MODE=token"
             ray.init(address, **quiet)
         else:
-            ray.init("local", num_cpus=cpus, object_store_memory=_STORE, include_dashboard=False, **quiet)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        told = f"no cluster answers at RAY_ADDRESS={address}" if address else "Ray cannot start"
-        raise ConfigError(f"{told} ({error!s:.200})") from error
+            told, remedy = "Ray cannot start", ""
+            own = {"num_cpus": cpus, "object_store_memory": _STORE, "include_dashboard": False}
+            with _kept_on_this_machine(ray):
+                ray.init("local", _node_ip_address=_HERE, **own, **quiet)
+            if {node["NodeManagerAddress"] for node in ray.nodes()} != {_HERE}:
+                ray.shutdown()
+                raise RuntimeError(f"it would listen to other machines: {_OWN_CLUSTER}")
+    except (OSError, ValueError, RuntimeError, ImportError, ray.exceptions.RayError) as error:
+        reason = (getattr(error, "strerror", None) or str(error)).strip().splitlines()[:1] or ["it does not say why"]
+        raise ConfigError(f"{told} ({reason[0]:.200}){remedy}") from error
+
+
+@contextmanager
+def _kept_on_this_machine(ray: Any) -> Iterator[None]:
+    """Let Ray take 127.0.0.1 as it is given, on which all its processes then listen.
+
+    Elsewhere than on macOS and Windows it makes that the machine's address, and listens to everybody.
+    """
+    constants = ray._private.ray_constants
+    before, constants.ENABLE_RAY_CLUSTER = getattr(constants, "ENABLE_RAY_CLUSTER", True), False
+    try:
+        yield
+    finally:
+        constants.ENABLE_RAY_CLUSTER = before
+
+
+def _check_answers(ray: Any, address: str) -> None:
+    """Ask whether anybody is there before Ray does, which would go on asking for minutes.
+
+    Raises:
+        OSError: nobody is.
+        ValueError: it is no address.
+    """
+    if address.startswith("ray://"):
+        parts = urlsplit(address)
+        host, port = parts.hostname or "", parts.port or _CLIENTS
+    else:  # "auto" included; what stands for this machine becomes its address
+        found = ray._private.services.canonicalize_bootstrap_address(address)
+        if found is None:
+            raise ConnectionError("none runs on this machine")
+        host, _, number = found.rpartition(":")
+        host, port = host.strip("[]"), int(number)
+    if not 0 < port < 2**16:
+        raise ValueError(f"{port} is no port")
+    outcome: list[Exception | None] = []
+
+    def ask() -> None:
+        try:
+            _greet(host, port)
+            outcome.append(None)
+        except (OSError, ValueError) as error:  # the latter: what can be no name
+            outcome.append(error)
+
+    asking = Thread(target=ask, daemon=True)  # nothing else ends the search for a name
+    asking.start()
+    asking.join(2 * _PATIENCE + 1)
+    if not outcome:
+        raise TimeoutError(f"{host} cannot be found")
+    if outcome[0] is not None:
+        raise outcome[0]
+
+
+def _greet(host: str, port: int) -> None:
+    with socket.create_connection((host, port), _PATIENCE) as line:
+        if os.environ.get("RAY_USE_TLS", "0").lower() in ("1", "true"):
+            return  # which it would not answer unless certificates were exchanged
+        line.sendall(_GREETING)
+        try:
+            answer = line.recv(9)
+        except TimeoutError as error:
+            raise TimeoutError(f"{host}:{port} takes connections and does not answer") from error
+        if answer[3:4] != bytes([_SETTINGS]):
+            raise ConnectionError(f"what answers at {host}:{port} is not Ray")
 
 
 def _ray() -> Any:

@@ -1,11 +1,14 @@
 """The only place that opens pictures: allowed formats, the limit of pixels, and our errors in the place of Pillow's."""
 
 import io
+import math
 import os
+import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -26,6 +29,7 @@ Readable = str | os.PathLike[str] | Image.Image | bytes
 MAX_PIXELS: int = Config.max_pixels
 # Formats whose decoders neither run other programs (EPS) nor guess from weak signatures (TGA).
 _FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "DIB", "GIF", "PPM", "JPEG2000", "AVIF")
+_OF_PYTHON = re.compile(r"\bb['\"]|\b(int|float)\(|\bNone|' object|argument|[a-z]Error\b")  # in messages of decoders
 _lock = threading.Lock()
 
 
@@ -35,7 +39,7 @@ def name_of(source: Source) -> str:
         return f"array of shape {source.shape}"
     if isinstance(source, Image.Image):
         return getattr(source, "filename", "") or f"{source.width} x {source.height} PIL image"
-    return os.fspath(source)
+    return f"a picture of {len(source):,} bytes" if isinstance(source, bytes) else os.fspath(source)
 
 
 @dataclass(frozen=True)
@@ -44,18 +48,25 @@ class Picture:
 
     Attributes:
         container: what its file says.
-        image: what Pillow makes of it; None for a TIFF that it cannot open.
+        header: what Pillow makes of it; None for a TIFF that it cannot open, or where it would take memory for it.
         orientation: how it is to be turned, from 1 to 8, see `exif.TURNS`.
     """
 
     name: str
     container: Container
-    image: Image.Image | None
+    header: Image.Image | None
     orientation: int
+
+    @cached_property
+    def image(self) -> Image.Image | None:
+        """What Pillow makes of it; None for a TIFF that it cannot open. Its size has to be checked before."""
+        return self.header if self.container.size is None else _header_of(self.container, self.name)
 
     @property
     def size(self) -> tuple[int, int]:
         """(height, width) as stored."""
+        if self.container.size is not None:
+            return self.container.size
         if self.image is not None:
             return self.image.height, self.image.width
         return self.container.directory.number(HEIGHT), self.container.directory.number(WIDTH)
@@ -79,6 +90,23 @@ class Picture:
             )
         if width * height == 0:
             raise ImageError(f"{self.name} has no pixels ({width} x {height})")
+
+
+def check_values(name: str, shape: Sequence[int], size: int, max_pixels: int) -> None:
+    """Refuse a picture whose numbers take more memory than three numbers of four bytes for each pixel that is allowed.
+
+    Args:
+        shape: of all its numbers: height, width, bands, depth.
+        size: bytes of a number.
+
+    Raises:
+        ImageError: it is one.
+    """
+    if math.prod(shape) * size > 12 * max_pixels:
+        raise ImageError(
+            f"{name} has {' x '.join(map(str, shape))} numbers of {size} bytes, the limit is {12 * max_pixels:,} "
+            "bytes: keep fewer bands, or raise it with max_pixels= (--max-pixels) if you trust the file"
+        )
 
 
 @contextmanager
@@ -112,6 +140,8 @@ def opened(source: Readable, name: str, *, stored: bool = False) -> Iterator[Pic
     else:
         assert isinstance(source, str | os.PathLike)
         path = Path(source)
+        if "\0" in name:
+            raise ImageError(f"{name}: no such file, its name is damaged (it holds a NUL, which no disk takes)")
         if path.is_dir():
             raise ImageError(f"{name} is a folder, expected a picture")
         if path.exists() and not path.is_file():  # a pipe would be waited for
@@ -157,7 +187,10 @@ def explained(name: str) -> Iterator[None]:
     except MemoryError as error:
         raise ImageError(f"{name} needs more memory than there is: shrink the picture") from error
     except Exception as error:
-        detail = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+        if isinstance(error, OSError) and error.strerror:  # of the system, not of a decoder
+            raise ImageError(f"{name} cannot be read: {error.strerror}") from error
+        told = next(iter(str(error).splitlines()), "")
+        detail = told[:120] if told and not _OF_PYTHON.search(told) else "its decoder gives up"
         raise ImageError(f"{name} is damaged or cut short ({detail}): replace the file") from error
 
 
@@ -211,7 +244,7 @@ def _picture(file: Seekable, name: str, stored: bool) -> Picture:
     container = container_of(Pieces(file, [(0, size)]), stored=stored)
     if container.refused:
         raise ImageError(f"{name} {container.refused}")
-    image = _header_of(container, name)
+    image = None if container.size else _header_of(container, name)
     exif, xmp = container.exif, container.xmp
     if container.kind == "TIFF":
         return Picture(name, container, image, sensible(container.directory.number(ExifTags.Base.Orientation, 1)))

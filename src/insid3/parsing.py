@@ -3,6 +3,7 @@
 Every reader of a format opens its file inside `parsing`: whatever is wrong becomes one error that names the file.
 """
 
+import io
 import json
 import math
 import os
@@ -10,11 +11,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from xml.etree.ElementTree import Element, ParseError, iterparse
+from xml.parsers import expat
 
 import numpy as np
 from jaxtyping import Float, Int64
 
 from insid3.errors import DataError, Insid3Error, SizeError
+
+_LARGEST = 2.0**53  # up to which whole numbers are exact; sums and products of a few such overflow nowhere
 
 
 class Flaw(ValueError):
@@ -49,6 +54,22 @@ def parsing(file: str | os.PathLike[str], kind: str, error: type[Insid3Error] = 
         raise error(f"{name} is damaged, or no {kind} file: save or export it again") from failure
 
 
+def check_ends(file: Path) -> None:
+    """Refuse a pipe, a socket or a device, whose end might never come; Flaw if it is one."""
+    if file.exists() and not (file.is_file() or file.is_dir()):
+        raise Flaw("is a pipe, a socket or a device, not a file")
+
+
+def read_content(file: Path) -> bytes:
+    """Read a file; Flaw as `check_ends`.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    check_ends(file)
+    return file.read_bytes()
+
+
 def read_text(file: Path) -> str:
     """Read a text file in UTF-8, or in UTF-16 if it says so; a byte-order mark is dropped.
 
@@ -56,7 +77,7 @@ def read_text(file: Path) -> str:
         Flaw: the file is in another encoding.
         OSError: it cannot be read.
     """
-    content = file.read_bytes()
+    content = read_content(file)
     encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     try:
         return content.decode(encoding)
@@ -71,13 +92,41 @@ def read_json(file: Path) -> Any:
         Flaw: it is not JSON.
         OSError: it cannot be read.
     """
-    text = read_text(file)
+    return json_of(read_text(file))
+
+
+def json_of(text: str | bytes) -> Any:
+    """Return what JSON text says; Flaw if it is none."""
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
         raise Flaw(f"is not JSON (line {error.lineno}, column {error.colno}: {error.msg.lower()})") from error
     except (RecursionError, ValueError) as error:
         raise Flaw("is JSON that nests too deeply or holds numbers that are too long") from error
+
+
+def read_xml(file: Path) -> Iterator[Element]:
+    """Yield every element of an XML file as soon as it ends; whoever clears those it is done with saves memory.
+
+    Document types are refused: their entities can grow beyond all memory, and no annotations need any.
+
+    Raises:
+        Flaw: it is not XML, or declares a document type.
+        OSError: it cannot be read.
+    """
+    content = read_content(file)
+
+    def refuse(*_: object) -> None:
+        raise Flaw("declares a document type or entities, which no annotations need")
+
+    reader = expat.ParserCreate()
+    reader.StartDoctypeDeclHandler = refuse  # whatever the encoding
+    try:
+        reader.Parse(content, True)
+        yield from (element for _, element in iterparse(io.BytesIO(content)))
+    except (expat.ExpatError, ParseError) as error:
+        line, column = (error.lineno, error.offset) if isinstance(error, expat.ExpatError) else error.position
+        raise Flaw(f"is not XML (line {line}, column {column + 1})") from error
 
 
 def shown(value: Any) -> str:
@@ -89,8 +138,11 @@ def shown(value: Any) -> str:
 
 
 def clipped(text: str, most: int = 300) -> str:
-    """Return a text that came out of a file in at most so many characters: its beginning and its end."""
-    return text if len(text) <= most else f"{text[: most - 60]}...{text[-57:]}"
+    """Return a text that came out of a file on one line, in about so many characters: its beginning and its end."""
+    text = text if len(text) <= most else f"{text[: most - 60]}...{text[-57:]}"
+    if text.isprintable():
+        return text
+    return "".join(x if x.isprintable() else x.encode("unicode_escape").decode() for x in text)
 
 
 def as_dict(value: Any, what: str) -> dict[str, Any]:
@@ -124,6 +176,8 @@ def as_number(value: Any, what: str) -> float:
         number = math.nan
     if not math.isfinite(number):
         raise Flaw(f"has no {what}" if value is None else f"has {shown(value)} as {what}, not a number")
+    if abs(number) > _LARGEST:
+        raise Flaw(f"has {shown(value)} as {what}, which is too large")
     return number
 
 
@@ -161,6 +215,8 @@ def as_numbers(values: Any, what: str) -> Float[np.ndarray, "n"]:
         numbers = np.array([as_number(value, what) for value in listed])
     if numbers.ndim != 1 or not np.isfinite(numbers).all():
         raise Flaw(f"has something that is not a number as {what}")
+    if len(far := numbers[np.abs(numbers) > _LARGEST]):
+        raise Flaw(f"has {far[0]:g} as {what}, which is too large")
     return numbers
 
 

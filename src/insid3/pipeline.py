@@ -20,6 +20,7 @@ from insid3.encoded import Encoded, as_list, encode, encode_all, mask_patches, r
 from insid3.errors import ConceptError, ConfigError, ImageError, Insid3Error
 from insid3.frame import Frame
 from insid3.images import Label, Source, name_of, read_mask, thumbnail
+from insid3.known import as_known, digest_of
 from insid3.labels import LabelMap, decide, numbered
 from insid3.points import checked_points, points_to_grid
 from insid3.refinement import Closer, soft_scores, to_mask
@@ -135,21 +136,15 @@ class INSID3:
         full = tuple(read_mask(m, size, label, settings.max_pixels) for m, size in zip(listed, sizes, strict=False))
         others = [self._encode(picture, settings) for picture in read_images(negatives, settings)]
         return Concept(
-            name=stem_of(shots[0]) if name is None else name,
-            backbone=self.encoder.name,
-            weights_hash=self.encoder.weights_hash,
-            size=settings.size,
-            fit=settings.fit,
+            name=stem_of(shots[0]) if name is None else name, id=id, colour=colour,
+            backbone=self.encoder.name, weights_hash=self.encoder.weights_hash, size=settings.size, fit=settings.fit,
             tokens=tuple(self._encode(picture, settings) for picture in pictures),
             patch_masks=tuple(mask_patches(mask, settings, self.encoder) for mask in full),
-            masks=full,
-            image_sizes=sizes,
-            sources=tuple(name_of(shot) for shot in shots),
-            thumbnails=tuple(thumbnail(picture) for picture in pictures),
+            masks=full, image_sizes=sizes, sources=tuple(name_of(shot) for shot in shots),
+            thumbnails=tuple(thumbnail(picture) for picture in pictures), files=tuple(map(digest_of, shots)),
             negatives=torch.cat([torch.zeros(0, self.encoder.channels, device=self.encoder.device), *others]),
-            id=id,
-            colour=colour,
-        )
+            negative_files=tuple(map(digest_of, as_list(negatives))),
+        )  # fmt: skip
 
     def extend(
         self,
@@ -165,9 +160,10 @@ class INSID3:
         """
         self.check(concept)
         settings, device = self.config, self.encoder.device
-        others = [self._encode(picture, settings) for picture in read_images(negatives, settings)]
-        if others:
-            concept = replace(concept, negatives=torch.cat([concept.negatives.to(device), *others]))
+        if others := [self._encode(picture, settings) for picture in read_images(negatives, settings)]:
+            files = (*concept.negative_files, *map(digest_of, as_list(negatives)))
+            whole = torch.cat([concept.negatives.to(device), *others])
+            concept = replace(concept, negatives=whole, negative_files=files)
         shots = as_list(images)
         return concept.with_shots(self.concept(shots, masks)) if shots else concept
 
@@ -202,7 +198,7 @@ class INSID3:
         """Mark the concept in one picture.
 
         Args:
-            target: path, PIL image or array, or what `encode` made of it.
+            target: path, PIL image or array, or what `encode` made of it; a reference's file gets the mask drawn in it.
 
         Returns:
             A mask at the picture's own size, its score, and on demand heat map and clusters.
@@ -212,6 +208,11 @@ class INSID3:
             ConceptError: the concept has no masks, or was made with another backbone, weights or size.
             SizeError: not enough memory.
         """
+        self.check(concept)
+        encoded = self._encoded(target, self.config, to_segment=True)
+        return as_known(self._segmented(encoded, concept), concept, encoded.file)
+
+    def _segmented(self, target: Encoded, concept: Concept) -> Segmentation:
         found = self.evidence(target, concept)  # stages 0 to 2
         if not found.candidate.any():
             nothing = torch.full_like(found.forward, -1)

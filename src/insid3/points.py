@@ -5,6 +5,7 @@ from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 
 from insid3.errors import ConfigError
+from insid3.numbers import plain, told
 
 
 def parse_points(text: str) -> list[tuple[float, float]]:
@@ -18,7 +19,7 @@ def parse_points(text: str) -> list[tuple[float, float]]:
         if not pairs or any(len(pair) != 2 for pair in pairs):
             raise ValueError
     except ValueError:
-        raise ConfigError(f"points must look like '417,180 300,220', got {text!r}") from None
+        raise ConfigError(f"points must look like '417,180 300,220', got {told(text)}") from None
     return pairs  # type: ignore[return-value]
 
 
@@ -29,11 +30,15 @@ def checked_points(points: ArrayLike, size: tuple[int, int]) -> Float[np.ndarray
         ConfigError: anything else.
     """
     try:
-        xy = np.asarray(points, dtype=np.float64)
-    except (TypeError, ValueError):
+        given = np.asarray(points, dtype=object)
+        values = [plain(value) for value in given.ravel()]
+        if any(isinstance(value, bool) or not isinstance(value, int | float) for value in values):
+            raise TypeError
+        xy = np.array(values, np.float64).reshape(given.shape)
+    except (TypeError, ValueError, OverflowError):
         raise ConfigError("points must be (x, y) pairs of numbers, shape (p, 2)") from None
-    if xy.ndim != 2 or xy.shape[1] != 2:
-        raise ConfigError(f"points must be (x, y) pairs, shape (p, 2), got shape {xy.shape}")
+    if given.ndim != 2 or given.shape[1] != 2:
+        raise ConfigError(f"points must be (x, y) pairs, shape (p, 2), got shape {given.shape}")
     if not np.isfinite(xy).all():
         raise ConfigError(f"points must be finite numbers, got {xy[~np.isfinite(xy).all(1)][0].tolist()}")
     outside = (xy < 0).any(1) | (xy > [size[1], size[0]]).any(1)

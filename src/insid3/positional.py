@@ -14,7 +14,7 @@ from torch import Tensor
 from insid3.config import Basis
 from insid3.stages.debias import positional_directions
 from insid3.stages.encode import normalise, unit_tokens
-from insid3.storage import cache_dir, write_atomically
+from insid3.storage import cache_dir, write_bytes
 from insid3.types import Encoder
 
 
@@ -34,9 +34,7 @@ def positional_subspace(encoder: Encoder, size: int, basis: Basis) -> Float[Tens
     directions = positional_directions(unit_tokens(encoder, blank, float32=True)[0])
     content = directions.cpu().contiguous()
     with suppress(OSError):  # where the cache cannot be written it is estimated again the next time
-        write_atomically(
-            path, lambda file: file.write_bytes(save({"directions": content}, {"sha256": _digest(content)}))
-        )
+        write_bytes(path, save({"directions": content}, {"sha256": _digest(content)}))
     return directions
 
 

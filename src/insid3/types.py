@@ -67,7 +67,8 @@ class Segmentation:
             where nothing was marked. A mask below `min_score` is emptied and keeps its score.
         similarity: (h, w) float32, each patch's debiased cosine similarity to the concept's prototype.
         seed: label of the seed cluster in `clusters`, None where no cluster was chosen.
-        reason: why the mask is empty, or its edge not refined as asked; None otherwise.
+        reason: why the mask is empty, known, or its edge not refined as asked; None otherwise.
+        is_known: the mask was not found: the picture is one that the concept was made from (`known.as_known`).
     """
 
     mask: Bool[np.ndarray, "H W"]
@@ -77,6 +78,7 @@ class Segmentation:
     reason: str | None
     _labels: Callable[[], Int[np.ndarray, "h w"]] = field(repr=False)
     _scores: Callable[[], Float[np.ndarray, "H W"]] = field(repr=False)
+    is_known: bool = False
 
     def __post_init__(self) -> None:
         if not (self.mask.any() or self.reason) or not 0 <= self.score <= 1:

@@ -19,64 +19,14 @@ from torch import Tensor
 
 from insid3 import INSID3, ConfigError, WeightsError
 from insid3.backbones import REGISTRY, find, load_encoder
-from insid3.backbones.timm_vit import dinov3_state, is_cached, resolve
+from insid3.backbones.layouts import dinov3_state
+from insid3.backbones.registry import SATELLITE
+from insid3.backbones.timm_vit import is_cached, resolve
 from insid3.types import Encoder
+from layouts import meta_names, newer, to_transformers
 
 State = dict[str, Tensor]
 NOWHERE = Path("weights.pth")
-
-
-def to_transformers(meta: State) -> State:
-    """The names of `transformers`' DINOv3ViTModel for Meta's tensors."""
-    renames = {
-        r"^(cls_token|mask_token)$": r"embeddings.\1",
-        r"^storage_tokens$": "embeddings.register_tokens",
-        r"^patch_embed\.proj\.": "embeddings.patch_embeddings.",
-        r"^blocks\.": "layer.",
-        r"attn\.proj\.": "attention.o_proj.",
-        r"\.ls(\d)\.gamma$": r".layer_scale\1.lambda1",
-        r"mlp\.(fc1|w2)\.": "mlp.up_proj.",
-        r"mlp\.(fc2|w3)\.": "mlp.down_proj.",
-        r"mlp\.w1\.": "mlp.gate_proj.",
-    }
-    state = {}
-    for name, value in meta.items():
-        if name.endswith(("periods", "bias_mask")) or name.startswith("local_cls_norm"):
-            continue
-        new = name
-        for pattern, replacement in renames.items():
-            new = re.sub(pattern, replacement, new)
-        if ".attn.qkv." in new:
-            for part, rows in zip("qkv", value.chunk(3), strict=True):
-                if (part, name[-4:]) != ("k", "bias"):
-                    state[new.replace("attn.qkv", f"attention.{part}_proj")] = rows.contiguous()
-        else:
-            state[new] = value[None] if name == "mask_token" else value
-    return state
-
-
-def meta_names(depth: int, channels: int, hidden: int, biases: bool) -> State:
-    """Meta's names and shapes of a gated DINOv3, as tensors without values."""
-
-    def block() -> dict[str, tuple[int, ...]]:
-        names: dict[str, tuple[int, ...]] = {
-            "attn.qkv.weight": (3 * channels, channels), "attn.proj.weight": (channels, channels),
-            "attn.proj.bias": (channels,), "ls1.gamma": (channels,), "ls2.gamma": (channels,),
-            "mlp.w1.weight": (hidden, channels), "mlp.w1.bias": (hidden,), "mlp.w2.weight": (hidden, channels),
-            "mlp.w2.bias": (hidden,), "mlp.w3.weight": (channels, hidden), "mlp.w3.bias": (channels,),
-        }  # fmt: skip
-        for norm in ("norm1", "norm2"):
-            names |= {f"{norm}.weight": (channels,), f"{norm}.bias": (channels,)}
-        return names | ({"attn.qkv.bias": (3 * channels,), "attn.qkv.bias_mask": (3 * channels,)} if biases else {})
-
-    shapes: dict[str, tuple[int, ...]] = {
-        "cls_token": (1, 1, channels), "storage_tokens": (1, 4, channels), "mask_token": (1, channels),
-        "patch_embed.proj.weight": (channels, 3, 16, 16), "patch_embed.proj.bias": (channels,),
-        "rope_embed.periods": (16,), "norm.weight": (channels,), "norm.bias": (channels,),
-        "local_cls_norm.weight": (channels,), "local_cls_norm.bias": (channels,),
-    }  # fmt: skip
-    shapes |= {f"blocks.{i}.{name}": shape for i in range(depth) for name, shape in block().items()}
-    return {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
 
 
 @pytest.fixture(scope="module")
@@ -128,11 +78,11 @@ def test_formats_are_told_apart_by_name(format: str, files: dict[str, Path], sta
 @pytest.mark.parametrize(
     ("architecture", "state"),
     [
-        ("vit_small_plus_patch16_dinov3_qkvb", meta_names(12, 384, 1536, biases=True)),
-        ("vit_7b_patch16_dinov3", meta_names(40, 4096, 8192, biases=False)),
+        ("vit_small_plus_patch16_dinov3_qkvb", meta_names("dinov3-vits16plus")),
+        ("vit_7b_patch16_dinov3", meta_names("dinov3-vit7b16")),
     ],
 )
-@pytest.mark.parametrize("convert", [dict, to_transformers])
+@pytest.mark.parametrize("convert", [dict, to_transformers, newer])
 def test_gated_sizes_fit_timm_exactly(architecture: str, state: State, convert: Callable[[State], State]) -> None:
     """S+ and 7B by shapes alone, on the meta device."""
     assert architecture in {backbone.architecture for backbone in REGISTRY.values()}
@@ -268,10 +218,11 @@ def test_hub_cache_is_used(
     assert load_encoder("dinov3-vits16", local_files_only=True).weights_hash == dinov3.weights_hash
 
 
-@pytest.mark.parametrize("backbone", REGISTRY.values(), ids=lambda backbone: backbone.name)
+@pytest.mark.parametrize("backbone", [*REGISTRY.values(), *SATELLITE.values()], ids=lambda backbone: backbone.name)
 def test_registry_states_facts(backbone: Any) -> None:
     """Architectures, hub names and sizes are timm's."""
-    assert backbone.hub in (None, timm.get_pretrained_cfg(backbone.architecture).hf_hub_id)
+    ending = ".sat493m" if backbone.kind == "SAT-493M" else ""
+    assert backbone.hub in (None, timm.get_pretrained_cfg(backbone.architecture + ending).hf_hub_id)
     with torch.device("meta"):
         depth = {"depth": 10} if backbone.source == "embedded" else {}
         model = timm.create_model(backbone.architecture, num_classes=0, dynamic_img_size=True, **depth)

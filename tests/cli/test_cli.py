@@ -31,7 +31,7 @@ def pixels(path: str | Path) -> np.ndarray:
 def test_segment_a_folder(invoke: Invoke) -> None:
     result = invoke("segment", *EXAMPLE, "photos", "-o", "out")
     assert result.exit_code == 0, result.output
-    assert "2 marked (0 empty), 0 failed: out" in result.stderr
+    assert "2 marked (0 empty, 0 doubtful), 0 failed, 0 skipped: out" in result.stderr
     assert pixels("out/a.png")[16, 16] == 255
     assert Path("out/b_overlay.jpg").exists()
     assert len(Path("out/results.jsonl").read_text().splitlines()) == 2
@@ -43,11 +43,11 @@ def test_one_broken_target_fails_alone(invoke: Invoke) -> None:
     assert result.exit_code == 1
     assert "failed photos/[bold]c.jpg is not a picture of a supported format" in result.stderr
     assert "failed gone.png: no such file" in result.stderr
-    assert "2 marked (0 empty), 2 failed: out" in result.stderr
+    assert "2 marked (0 empty, 0 doubtful), 2 failed, 0 skipped: out" in result.stderr
     Path("photos/[bold]c.jpg").unlink()
     result = invoke("segment", *EXAMPLE, "photos", "-o", "out")
     assert result.exit_code == 0
-    assert "0 marked (0 empty), 0 failed, 2 done before: out" in result.stderr
+    assert "0 marked (0 empty, 0 doubtful), 0 failed, 2 skipped (2 done before): out" in result.stderr
 
 
 def test_quiet_and_verbose(invoke: Invoke) -> None:

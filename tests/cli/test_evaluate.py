@@ -8,6 +8,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -224,6 +225,37 @@ def test_a_failed_episode_is_exit_status_one(invoke: Invoke, own: Path) -> None:
     result = invoke("evaluate", f"episodes:{own}", "-o", "out")
     assert result.exit_code == 1
     assert "red_c.png is not a picture of a supported format" in result.stderr
+    assert "episodes: 5 scored (0 empty, 0 doubtful), 1 failed, 0 skipped" in result.stderr
+
+
+def test_the_last_line_counts_what_became_of_the_episodes(
+    invoke: Invoke, own: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from insid3.eval.predict import ModelPredictor, Prediction
+
+    def segment(self: ModelPredictor, material: Any) -> Prediction:
+        mask, name = np.zeros((64, 64), bool), material.episode.id
+        mask[:9] = name != "red0"
+        return Prediction(mask, {"red0": 0.0, "red1": 0.49, "red2": 0.5}.get(name, 0.9), None)
+
+    monkeypatch.setattr(ModelPredictor, "segment", segment)
+    result = invoke("evaluate", f"episodes:{own}", "-o", "out", "--limit", 2)
+    assert result.stderr.splitlines()[-1] == "episodes: 4 scored (1 empty, 1 doubtful), 0 failed, 0 skipped"
+    result = invoke("evaluate", f"episodes:{own}", "-o", "out")
+    told = "episodes: 6 scored (1 empty, 1 doubtful), 0 failed, 0 skipped, 4 done before"
+    assert result.stderr.splitlines()[-1] == told
+    numbers = json.loads(Path("out/results.json").read_text())
+    assert [numbers[key] for key in ("episodes", "empty", "doubtful", "errors", "left_out")] == [6, 1, 1, 0, 0]
+
+
+def test_names_do_not_reach_the_terminal_raw(invoke: Invoke, own: Path) -> None:
+    text = (own / "episodes.json").read_text().replace('"warm"', '"w\\u001b[31m\\nrm"')
+    (own / "episodes.json").write_text(text)
+    result = invoke("evaluate", f"episodes:{own}", "-o", "out")
+    assert result.exit_code == 0, result.output
+    shown = result.output + invoke("report", "out").output
+    assert "\x1b[31m" not in shown
+    assert "\\x1b[31m" in shown
 
 
 def test_interrupt_keeps_what_is_done(invoke: Invoke, own: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -179,7 +179,7 @@ def test_targets_help_each_other(two: Invoke) -> None:
     result = two(*words)
     assert result.exit_code == 0, result.output
     assert "looking at 2 targets first, fewer than 8 do not help each other" in result.stderr
-    assert "2 marked (0 empty), 0 failed" in result.stderr
+    assert "2 marked (0 empty, 0 doubtful), 0 failed" in result.stderr
     assert json.loads(Path("out/run.json").read_text())["options"]["together"] is True
     again = two("segment", "--config", "out/run.toml")
     assert "looking at" not in again.stderr
@@ -343,7 +343,7 @@ def test_targets_below_the_least_score_are_told(two: Invoke) -> None:
     assert result.exit_code == 0
     score = before[str(Path("photos/a.png"))]
     assert f"below --min-score 0.99: {Path('photos/a.png')} (red {score:.2f}" in result.stderr
-    assert "2 marked (2 empty, 2 below --min-score 0.99), 0 failed" in result.stderr
+    assert "2 marked (2 empty, 2 below --min-score 0.99, 0 doubtful), 0 failed" in result.stderr
     assert all(line["area"] == 0 and line["score"] > 0.5 for line in results("both"))
     assert not np.asarray(Image.open("both/a.red.png")).any()
     assert "min_score is a score in [0, 1], got 2" in str(two(*one, "-o", "x", "--min-score", "2").exception)
@@ -360,7 +360,7 @@ def test_a_video_from_its_own_frame(two: Invoke) -> None:
     words = ("video", "clip.mp4", "--reference", "label/000000.png", "--mask", "first.png", "--every", 2, "--memory", 2)
     result = two(*words, "-o", "out", "--format", "coco")
     assert result.exit_code == 0, result.output
-    assert "6 marked (0 empty), 0 failed: out" in result.stderr
+    assert "6 marked (0 empty, 0 doubtful), 0 failed, 0 skipped: out" in result.stderr
     assert f"{Path('out/overlay.mp4')}: 6 frames" in result.stderr
     images = json.loads(Path("out/export/coco/instances.json").read_text())["images"]
     assert [image["file_name"] for image in images] == [f"{i:06d}.jpg" for i in range(0, 12, 2)]

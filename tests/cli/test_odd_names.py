@@ -52,7 +52,7 @@ def test_a_run_over_odd_names_its_second_and_what_comes_after(odd: Invoke) -> No
     words = ("segment", *EXAMPLE, "photos", "-o", "out", "--scores", "png", "--instances")
     first = odd(*words)
     assert first.exit_code == 0, first.output
-    assert "9 marked (0 empty), 0 failed" in first.stderr
+    assert "9 marked (0 empty, 0 doubtful), 0 failed" in first.stderr
     assert "results with another name than their picture: 8, such as " in first.stderr
     assert "\x1b" not in first.stderr
     made = lines()
@@ -126,6 +126,6 @@ def test_a_name_that_this_disk_does_not_take_fails_alone(odd: Invoke, monkeypatc
     monkeypatch.setattr(work, "write_mask", refusing)
     result = odd("segment", *EXAMPLE, "photos", "-o", "out")
     assert result.exit_code == 1
-    assert "8 marked (0 empty), 1 failed" in result.stderr
+    assert "8 marked (0 empty, 0 doubtful), 1 failed" in result.stderr
     assert "NUL.png: this disk takes no result called NU%4C" in result.stderr
     monkeypatch.undo()

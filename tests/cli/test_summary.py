@@ -44,10 +44,10 @@ def test_everything_is_counted_in_the_end(invoke: Invoke) -> None:
         "1 other file (.json)"
     )
     assert last[2].startswith("4 marked (1 empty")
-    assert last[2].endswith(", 1 failed, 1 part dropped, 4 passed over: out")
+    assert last[2].endswith("doubtful), 1 failed, 4 skipped (4 passed over), 1 part dropped: out")
     again = invoke(*words)
     assert "0 marked" in again.stderr
-    assert "4 passed over, 4 done before: out" in again.stderr
+    assert "1 failed, 8 skipped (4 done before, 4 passed over): out" in again.stderr
     (quiet,) = invoke(*words, "-q").output.splitlines()
     assert quiet.startswith("failed photos/broken.jpg")
     dry = invoke(*words[:-3], "new", "--dry-run")
@@ -109,7 +109,10 @@ def test_a_folder_of_frames_passes_over_as_segment_does(invoke: Invoke) -> None:
     Path("photos/notes.txt").write_text("x")
     result = invoke("video", "photos", *EXAMPLE, "-o", "out", "--no-film")
     assert result.exit_code == 0, result.output
-    assert "passed over: 1 other file (.txt)\n2 marked (0 empty), 0 failed, 1 passed over: out" in result.stderr
+    assert (
+        "passed over: 1 other file (.txt)\n2 marked (0 empty, 0 doubtful), 0 failed, 1 skipped (1 passed over): out"
+        in result.stderr
+    )
 
 
 LABELME = {
@@ -225,3 +228,31 @@ def test_settings_that_cannot_be_read(invoke: Invoke, content: bytes | None, mes
         assert recorded()["options"]["min_area"] == 3, result.output
     else:
         assert message in str(result.exception)
+
+
+def test_the_example_among_the_targets_is_counted_and_doubtful_ones_too(
+    invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import insid3.batch.result
+
+    words = ("segment", *EXAMPLE, "ref.png", "photos", "-o", "out")
+    result = invoke(*words)
+    assert result.exit_code == 0
+    mask, drawn = (np.asarray(Image.open(file)) > 0 for file in ("out/ref.png", "mask.png"))
+    assert np.array_equal(mask, drawn)
+    assert results()["ref.png"]["reason"] == "the picture is a reference: the mask is the one that was drawn"
+    assert "pictures of the example among the targets: 1; their masks are those that were drawn" in result.stderr
+    assert "3 marked (0 empty, 0 doubtful), 0 failed, 0 skipped: out" in result.stderr
+    monkeypatch.setattr(insid3.batch.result, "DOUBTFUL", 1.01)
+    doubtful = invoke(*words, "--overwrite").stderr
+    assert "doubtful: 3 with a score below 1.01; insid3 review lists them" in doubtful
+    assert "3 marked (0 empty, 3 doubtful), 0 failed, 0 skipped: out" in doubtful
+    assert "0 marked (0 empty, 0 doubtful), 0 failed, 3 skipped (3 done before): out" in invoke(*words).stderr
+    assert "target" not in invoke(*words, "--overwrite", "-q").stderr
+
+
+def test_a_killed_concept_is_swept_by_the_next(invoke: Invoke) -> None:
+    Path(".b6c2d2a1e0f14c3b9a7d5e8f00112233.insid3").write_bytes(b"half")
+    assert invoke("concept", *EXAMPLE, "-o", "red.insid3").exit_code == 0
+    assert [path.name for path in Path().glob("*.insid3")] == ["red.insid3"]
+    assert not list(Path().glob(".*.insid3"))

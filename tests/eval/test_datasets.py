@@ -4,6 +4,7 @@ import hashlib
 import json
 import pickle
 import shutil
+import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,9 @@ from insid3.eval.datasets.base import Draw
 from insid3.eval.datasets.folders import draw_isaid
 from insid3.eval.datasets.objects import COCO_CLASSES, draw_coco
 from insid3.eval.episodes import Episode, Pair, View
+from insid3.eval.outlines import rasterised
 from insid3.eval.reader import Reader, Readers
+from insid3.parsing import Flaw
 from stubs import box_mask, scene
 
 VOC = (
@@ -225,7 +228,7 @@ def test_annotations_that_hold_something_else(
     path = tmp_path / file
     for each in path.iterdir() if path.is_dir() else [path]:
         each.write_bytes(pickle.dumps(content) if each.suffix == ".pkl" else json.dumps(content).encode())
-    with pytest.raises(DataError, match=r"laid out as published|has no entry"):
+    with pytest.raises(DataError, match=r"laid out as published|has no entry|no annotation file"):
         draw([dataset], Readers(tmp_path))
 
 
@@ -243,7 +246,7 @@ def test_a_class_of_one_picture_is_refused(tmp_path: Path) -> None:
         (tmp_path / name).mkdir(parents=True)
     Image.fromarray(scene((0, 0, 8, 8))).save(tmp_path / "images/one.png")
     Image.fromarray(box_mask(0, 0, 8, 8)).save(tmp_path / "masks/cat/one.png")
-    with pytest.raises(DataError, match="class cat, has no picture besides"):
+    with pytest.raises(DataError, match=r"has more than 1 picture \(--shots\): cat has 1 picture, 2 are needed"):
         draw([f"folder:{tmp_path}"])
 
 
@@ -391,3 +394,84 @@ def test_published_pictures_are_not_turned(tmp_path: Path) -> None:
     assert Reader(tmp_path).size("turned.jpg") == (40, 64)
     assert Reader(tmp_path, upright=True).picture(view).shape == (64, 40, 3)
     assert Reader(tmp_path, upright=True).size("turned.jpg") == (64, 40)
+
+
+POLYGON = [2.0, 2, 12, 2, 12, 9, 2, 9]
+SHARED: list[Any] = []
+for _ in range(60):
+    SHARED = [SHARED, SHARED]  # which takes for ever to look at
+CODE = {"size": [20, 30], "counts": [45, 5, 15, 5, 530]}
+
+
+@pytest.mark.parametrize(
+    "segmentation", [[POLYGON], [POLYGON, [20.4, 3, 27, 4, 22, 18.5]], [[-4, 3, 9, 9, 50, 2]], CODE]
+)
+def test_shapes_are_those_of_pycocotools(segmentation: Any) -> None:
+    from pycocotools import mask as rle
+
+    encoded = rle.frPyObjects(segmentation, 20, 30)
+    encoded = rle.merge(encoded) if isinstance(encoded, list) else encoded
+    expected = rle.decode(encoded).astype(bool)
+    for form in (segmentation, encoded, {**encoded, "counts": encoded["counts"].decode()}):
+        assert np.array_equal(rasterised(form, (20, 30)), expected)
+
+
+@pytest.mark.parametrize(
+    ("segmentation", "message"),
+    [
+        ([[0, 0, 1e9, 0, 1e9, 1e9]], "lies far outside its picture of 30 x 20 pixels"),
+        ([[0, 0, 300, 0, 0, 20] * 10**4], "has an outline of [0-9,]+ pixels, of which 4,194,304 are allowed"),
+        ([[0, 0, 10**400, 0, 5, 5]], "not a number"),
+        ([[0, 0, float("nan"), 0, 5, 5]], "not a number"),
+        ([[0, 0, "5", 0, 5, 5]], "something that is not a number as a coordinate"),
+        ([POLYGON, [1.0, 2, 3, 4]], "x and y of three points or more"),
+        (POLYGON, "not a number as a coordinate"),
+        ([[1.0, 2, 3]], "x and y of three points or more"),
+        ([], "neither polygons nor"),
+        ({"size": [10**5, 10**5], "counts": [10**10]}, r"has a mask of 100000 x 100000, its picture has 30 x 20"),
+        ({"size": [20, 30], "counts": [10**9, 5]}, "as run"),
+        ({"size": [20, 30], "counts": [b"5"]}, "not a number as run"),
+        ({"size": [20, 30], "counts": SHARED}, "not a number as run"),
+        ([SHARED], "not a number as a coordinate"),
+        ({"size": [20, 30], "counts": [5, 5]}, "has runs of 10 pixels, its picture has 30 x 20"),
+        ({"size": [20, 30], "counts": "\u00ff" * 9}, "no run-length code"),
+        ({"size": [20, 30], "counts": 7}, "not a number as run"),
+        ({"size": 600, "counts": [600]}, "not a number as side of a mask"),
+    ],
+)  # fmt: skip
+def test_nothing_reaches_pycocotools_unchecked(
+    segmentation: Any, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pycocotools", None)
+    with pytest.raises(Flaw, match=message):
+        rasterised(segmentation, (20, 30))
+
+
+def test_the_size_that_a_picture_declares_is_bounded(tmp_path: Path) -> None:
+    Image.new("1", (400, 300)).save(tmp_path / "a.png")
+    (tmp_path / "a.json").write_text(json.dumps({"img2anno": []}))
+    with pytest.raises(ImageError, match=r"a.png has 400 x 300 pixels, the limit is 1,000 in all: raise it with"):
+        Reader(tmp_path, max_pixels=1000).mask(View("a.png", ("paco", "a.json", 0, 0, 0)))
+
+
+@pytest.mark.parametrize(
+    ("dataset", "file", "content", "message"),
+    [
+        ("isaid", "iSAID/splits/val/fold0.txt", "P1__1\nP2__x", "has the line 'P2__x', expected lines like"),
+        ("isaid", "iSAID/splits/val/fold0.txt", "P1__1\nP2__9", "lists class 9, its fold has 1 to 5"),
+        ("isaid", "iSAID/splits/val/fold0.txt", b"\xff\xfe\xff", "list of patches and classes"),
+        ("spair", "SPair-71k/Layout/large/test.txt", "../../x:cat", "has the line '../../x:cat', expected lines like"),
+        ("spair", "SPair-71k/Layout/large/test.txt", "x" * 5000, "expected lines like"),
+        ("pascal_part", "Pascal-Part/VOCdevkit/VOC2010/all_obj_part_to_image.json", "[" * 10**5, "nests too deeply"),
+        ("coco", "COCO2014/splits/val/fold0.pkl", pickle.dumps({c: [None] for c in range(80)}), "name of a pic"),
+        ("coco", "COCO2014/splits/val/fold0.pkl", pickle.dumps({c: ["a\0", "../b"] for c in range(80)}), "file name"),
+        ("lvis", "LVIS/lvis_val.pkl", pickle.dumps({c: ["a"] for c in range(80)}), "as category 0, not an object"),
+    ],
+)
+def test_annotations_that_are_damaged(
+    dataset: str, file: str, content: str | bytes, message: str, mini: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(mini / Path(file).parts[0], tmp_path / Path(file).parts[0], symlinks=True)
+    (tmp_path / file).write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(DataError, match=message):
+        draw([dataset], Readers(tmp_path), fold=0, limit=2)

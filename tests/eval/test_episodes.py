@@ -42,18 +42,18 @@ def test_every_file_of_the_miniature_sets_is_there(mini: Path) -> None:
 @pytest.mark.parametrize(
     ("before", "after", "message"),
     [
-        ('"id": "red0"', '"id": 5', "5 is no text"),
+        ('"id": "red0"', '"id": 5', "has 5 as id, not text"),
         (
             '"picture": "images/red_b.png"',
             '"picture": "../secret.png"',
-            "'../secret.png' lies outside of the data root",
+            "the file name '../secret.png', which lies outside of the data root",
         ),
-        ('"masks/red_b.png"', '"/etc/passwd"', "'/etc/passwd' lies outside of the data root"),
-        ('"masks/red_b.png"', "7", "7 is no text"),
-        ('"box": null', '"box": [1, 2, 3]', r"box \(1, 2, 3\)"),
-        ('"box": null', '"box": [0, 0, "3", 4]', "box"),
-        ('"fold": 0', '"fold": "0"', "fold, shots, seed, length"),
-        ('"classes": {"red": "red"}', '"classes": {"red": 3}', "3 is no text"),
+        ('"masks/red_b.png"', '"/etc/passwd"', "the file name '/etc/passwd', which lies outside of the data root"),
+        ('"masks/red_b.png"', "7", "has 7 as file name, not text"),
+        ('"box": null', '"box": [1, 2, 3]', r"has the box \(1, 2, 3\)"),
+        ('"box": null', '"box": [0, 0, "3", 4]', "has the box"),
+        ('"fold": 0', '"fold": "0"', "has '0' as fold, not a whole number"),
+        ('"classes": {"red": "red"}', '"classes": {"red": 3}', "has 3 as class, not text"),
     ],
 )
 def test_values_of_other_types_are_named(own: Path, tmp_path: Path, before: str, after: str, message: str) -> None:
@@ -61,18 +61,21 @@ def test_values_of_other_types_are_named(own: Path, tmp_path: Path, before: str,
     text = (tmp_path / "list.json").read_text()
     assert before in text
     (tmp_path / "list.json").write_text(text.replace(before, after, 1))
-    with pytest.raises(DataError, match=f"list.json is not a list of episodes .*{message}"):
+    with pytest.raises(DataError, match=f"list.json is damaged, or no list of episodes file: it .*{message}"):
         load(tmp_path / "list.json")
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "is not a list of episodes"),
-        ("[]", "is not a list of episodes"),
+        ("{", "no list of episodes file"),
+        ("[]", "no list of episodes file"),
         ('{"format": "insid3-episodes", "version": 2, "lists": []}', "that this insid3 reads: draw it again"),
-        ('{"format": "insid3-episodes", "version": 1, "lists": [{}]}', "is not a list of episodes"),
-        ('{"format": "insid3-episodes", "version": 1, "lists": [{"episodes": [{"id": 1}]}]}', "not a list of episodes"),
+        ('{"format": "insid3-episodes", "version": 1, "lists": [{}]}', "no list of episodes file"),
+        (
+            '{"format": "insid3-episodes", "version": 1, "lists": [{"episodes": [{"id": 1}]}]}',
+            "no list of episodes file",
+        ),
     ],
 )
 def test_damaged_lists_are_named(content: str, message: str, tmp_path: Path) -> None:

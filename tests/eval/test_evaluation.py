@@ -16,10 +16,11 @@ from insid3.errors import ConfigError, DataError, OutputError
 from insid3.eval import run as running
 from insid3.eval.datasets import draw
 from insid3.eval.episodes import Episode, EpisodeList, Pair, View, load
+from insid3.eval.outcome import Outcome
 from insid3.eval.outputs import write_outputs
 from insid3.eval.predict import FolderPredictor, Material, ModelPredictor, Prediction
 from insid3.eval.reader import Reader
-from insid3.eval.run import Evaluation, Outcome
+from insid3.eval.run import Evaluation
 from insid3.images import picture_size
 from stubs import box_mask, colour_model, scene
 

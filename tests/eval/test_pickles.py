@@ -3,6 +3,8 @@
 import collections
 import os
 import pickle
+import time
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +108,7 @@ FROM_BUFFER = np.zeros((2, 2)).__reduce_ex__(5)[0]
 def test_numbers_are_never_taken_for_addresses(tmp_path: Path, hostile: Calls) -> None:
     path = tmp_path / "data.pkl"
     path.write_bytes(pickle.dumps([hostile]))
-    with pytest.raises(DataError, match=r"data.pkl is damaged or of another format"):
+    with pytest.raises(DataError, match=r"data.pkl is damaged, or no pickle file"):
         load_pickle(path)
 
 
@@ -114,7 +116,7 @@ def test_numbers_are_never_taken_for_addresses(tmp_path: Path, hostile: Calls) -
 def test_damaged_pickles_are_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "data.pkl"
     path.write_bytes(content)
-    with pytest.raises(DataError, match=r"data.pkl is damaged or of another format"):
+    with pytest.raises(DataError, match=r"data.pkl is damaged, or no pickle file"):
         load_pickle(path)
     with pytest.raises(DataError, match=r"none.pkl: No such file"):
         load_pickle(tmp_path / "none.pkl")
@@ -139,6 +141,108 @@ def test_arrays_with_and_without_objects(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"a.npy is damaged"):
         load_array(path)
     assert not mark.exists()
+
+
+STATE = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I0\ntS'b'\ntR(I1\n(%s"
+DTYPE = b"tcnumpy\ndtype\n(S'%s'\nI0\nI1\ntR(I3\nS'|'\nNNNI-1\nI-1\nI0\ntbI0\n%stb."
+
+
+def array(shape: str, code: bytes, data: bytes) -> bytes:
+    return STATE % "".join(f"I{side}\n" for side in shape.split()).encode() + DTYPE % (code, data)
+
+
+COPIED = b"X" + (10**6).to_bytes(4, "little") + b"U" * 10**6 + b"q\x01"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (array("9", b"O8", b"(lI1\na"), "an array of 1 objects, its shape and type need 9"),
+        (array("1099511627776", b"O8", b"(lI1\na"), "an array of 1 objects"),
+        (array("9", b"O8", b"S'AAAAAAAA'\n"), "fills an array of object with bytes"),
+        (array("1", b"f8", b"(lI1\na"), "fills an array of float64 with a list"),
+        (array("9", b"f8", b"S'AAAAAAAA'\n"), "8 bytes, its shape and type need 72"),
+        (array("1099511627776", b"S0", b"S''\n"), "need 1,099,511,627,776"),
+        (array("-1 -1", b"u1", b"S'A'\n"), "an array whose shape is not"),
+        (array("4294967296 4294967296 0", b"u1", b"S''\n"), "an array of 0 bytes"),
+        (array("1", b"u1", b"S'A'\n")[:-1] + b"(I1\n(I2\ntNI0\nNtb.", "fills an array twice"),
+        (b"Nr\xff\xff\xff\xff.", ""),  # a place of the memo
+        (b"Np999999999999999\n.", ""),
+        (b"\x8d" + b"\xff" * 7 + b"\x0f" + b"x.", "pickle file"),
+        (b"\x96" + b"\xff" * 7 + b"\x0f" + b"x.", "pickle file"),
+        (b"\x80\x04\x95" + b"\xff" * 7 + b"\x0fN.", ""),
+        (b"})" + b"\x85" * 10**5 + b"Ns.", "has a tuple as a key"),
+        (b"\x8f()" + b"\x85" * 10**5 + b"\x90.", "has a tuple as a key"),
+        (b"}(h\x00)" + b"2\x86" * 60 + b"Ns.", "pickle file"),
+        (b"})" + b"q\x00h\x00h\x00\x87" * 60 + b"Ns.", "has a tuple as a key"),
+        (b"}\x8a\x09" + b"\xff" * 8 + b"\x00Ns.", "a whole number of more than 60 bits as a key"),
+        (b"}]Ns.", "has a list as a key"),
+        (COPIED + b"0cbuiltins\nlist\nh\x01\x85R" * 5000 + b".", "asks for more than it holds"),
+        (COPIED + b"0c_codecs\nencode\nh\x01U\x01x\x86R" * 5000 + b".", "asks for more than it holds"),
+        (b"cnumpy.core.multiarray\nscalar\nN}S'__defaults__'\n)s\x86b.", "gives something else a state"),
+        (b"X\x01\x00\x00\x00aI1\na.", "adds to text what belongs into a list"),
+        (b"cnumpy\nndarray\n)R.", "calls numpy.ndarray"),
+        (b"cos\n" + b"x" * 10**6 + b"\n.", "asks for os.xx"),
+    ],
+)  # fmt: skip
+def test_what_a_pickle_declares_is_not_believed(tmp_path: Path, content: bytes, message: str) -> None:
+    """Neither memory nor time is spent on it."""
+    path = tmp_path / "data.pkl"
+    path.write_bytes(content)
+    tracemalloc.start()
+    before = time.monotonic()
+    try:
+        if message:
+            with pytest.raises(DataError, match=message) as error:
+                load_pickle(path)
+            assert str(path) in str(error.value)
+            assert len(str(error.value)) < 500
+        else:
+            assert load_pickle(path) is None
+        assert tracemalloc.get_traced_memory()[1] < 64 * 2**20
+    finally:
+        tracemalloc.stop()
+    assert time.monotonic() - before < 20
+
+
+@pytest.mark.parametrize(
+    ("header", "data", "message"),
+    [
+        ("{'descr': '<f8', 'fortran_order': False, 'shape': (1000000000000,), }", b"", "cut short: of 8,000,000"),
+        ("{'descr': '<f8', 'fortran_order': False, 'shape': (-1,), }", b"x" * 8, "has a header that does not say"),
+        ("{'descr': '|V8', 'fortran_order': False, 'shape': (1,), }", b"x" * 8, "has a header that does not say"),
+        ("{'descr': [('a', '|O')], 'fortran_order': False, 'shape': (1,), }", b"x" * 8, "has a header that does not"),
+        ("{'descr': '|S0', 'fortran_order': False, 'shape': (1000000000000,), }", b"x" * 8, "cut short"),
+        ("{'descr': '<f8', 'fortran_order': False, 'shape': ((((((", b"", "has a header that does not say"),
+        ("{'descr': '<f8', 'fortran_order': False, 'shape': (" + "1" * 400 + "x), }", b"", "has a header that"),
+        ("-" * 9000, b"", "has a header that does not say"),
+        ("{'descr': '|O', 'fortran_order': False, 'shape': (3,), }", pickle.dumps(np.array([{}])), "the 3 objects"),
+        ("{'descr': '|O', 'fortran_order': False, 'shape': (1,), }", pickle.dumps([1]), "the 1 objects"),
+        ("{'descr': '|O', 'fortran_order': False, 'shape': (9,), }", array("9", b"O8", b"(lI1\na"), "of 1 objects"),
+    ],
+)  # fmt: skip
+def test_what_an_npy_file_declares_is_not_believed(tmp_path: Path, header: str, data: bytes, message: str) -> None:
+    path = tmp_path / "a.npy"
+    path.write_bytes(b"\x93NUMPY\1\0" + len(header).to_bytes(2, "little") + header.encode() + data)
+    with pytest.raises(DataError, match=rf"a.npy is damaged, or no (.npy|pickle) file: it .*{message}"):
+        load_array(path)
+
+
+def test_all_npy_files_of_numbers_are_those_of_numpy(tmp_path: Path) -> None:
+    for made in (
+        np.zeros(()), np.zeros((0, 3)), np.arange(3, dtype=">i2"), np.asfortranarray(np.eye(3)), np.array(["a", "bc"]),
+        np.ones((2, 1, 3), bool), np.arange(4.0).astype(np.float16),
+    ):  # fmt: skip
+        np.save(tmp_path / "a.npy", made)
+        found = load_array(tmp_path / "a.npy")
+        assert found.dtype == made.dtype
+        assert np.array_equal(found, made)
+
+
+def test_pipes_are_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.pkl")
+    with pytest.raises(DataError, match=r"a.pkl is damaged, or no pickle file: it is a pipe"):
+        load_pickle(tmp_path / "a.pkl")
 
 
 def test_a_hostile_split_stops_the_evaluation(mini: Path, tmp_path: Path) -> None:

@@ -17,11 +17,13 @@ from insid3.eval import compare, published, report, sweep
 from insid3.eval.datasets import DATASETS, draw
 from insid3.eval.episodes import Episode, EpisodeList, Pair, View, save
 from insid3.eval.export import export
+from insid3.eval.outcome import Outcome
 from insid3.eval.outputs import write_outputs
 from insid3.eval.predict import ModelPredictor
 from insid3.eval.reader import Reader, Readers
 from insid3.eval.results import results
-from insid3.eval.run import Evaluation, Outcome, Running
+from insid3.eval.run import Evaluation, Running
+from insid3.eval.used import used_settings
 from insid3.images import picture_size
 from stubs import colour_model
 
@@ -236,6 +238,67 @@ def test_the_report_of_a_real_run(own: Path, tmp_path: Path) -> None:
     assert "seed 0, hash `" in text
 
 
+@pytest.mark.parametrize(
+    ("count", "worst", "best"), [(1, 0, 1), (2, 1, 1), (3, 1, 2), (7, 3, 4), (8, 4, 4), (30, 4, 4)]
+)
+def test_no_episode_is_among_the_best_and_the_worst(
+    count: int, worst: int, best: int, own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[list[str]] = []
+
+    def row(self: report.Illustrator, episode: Episode, *_: object) -> list[tuple[np.ndarray, str]]:
+        return [(np.zeros((4, 4, 3), np.uint8), episode.id)]
+
+    def sheet(pictures: list[np.ndarray], captions: list[str], **_: object) -> np.ndarray:
+        shown.append(list(captions))
+        return pictures[0]
+
+    monkeypatch.setattr(report, "sheet", sheet)
+    monkeypatch.setattr(report.Illustrator, "_row", row)
+    each = listed("isic", 0, "a", "a" * count)
+    outcomes = scored(each, *((10 + i // 2, 100) for i in range(count)))  # some are equal
+    episodes = [(episode, "a", Reader(own)) for episode in each.episodes]
+    files = report.Illustrator(tmp_path, outcomes)._extremes("isic", episodes)
+    assert [*files] == ["Worst episodes"] * (worst > 0) + ["Best episodes"]
+    assert [len(captions) for captions in shown] == [worst] * (worst > 0) + [best]
+    assert len({caption for captions in shown for caption in captions}) == worst + best
+
+
+CLUSTERS = {"size", "rank", "basis", "fit", "refine", "upsample", "rule", "tau", "threshold", "aggregation"}
+FIELD = CLUSTERS - {"aggregation"} | {"background", "votes", "regions", "discriminant", "smoothing"}
+
+
+@pytest.mark.parametrize(
+    ("method", "config", "expected"),
+    [
+        ("insid3", {}, CLUSTERS),
+        ("insid3", {"refine": "crf"}, CLUSTERS | {"solver"}),
+        ("insid3", {"refine": "crf", "crf_size": 320}, CLUSTERS | {"solver", "crf_size"}),
+        ("insid3", {"refine": "guided", "crf_size": 320}, CLUSTERS | {"crf_size"}),
+        ("insid3", {"crf_size": 320}, CLUSTERS),
+        ("insid3", {"rank": 0}, CLUSTERS - {"basis"}),
+        ("insid3", {"kmeans": 25}, CLUSTERS - {"tau"} | {"kmeans"}),
+        ("insid3", {"aggregation": "seed"}, CLUSTERS - {"threshold"}),
+        ("insid3", {"tile": 64}, CLUSTERS - {"upsample"} | {"tile", "overlap"}),
+        ("insid3", {"min_score": 0.5, "keep_seed": True}, CLUSTERS | {"min_score", "keep_seed"}),
+        ("insid3", {"stretch": (0, 4095)}, CLUSTERS | {"stretch"}),
+        ("insid3", {"rule": "field"}, FIELD),
+        ("insid3", {"rule": "field", "regions": 0, "smoothing": 0}, FIELD - {"regions", "smoothing", "tau"}),
+        ("insid3", {"rule": "field", "upsample": "score", "closer": True}, FIELD | {"closer"}),
+        ("nearest", {"threshold": 0.3}, {"size", "rank", "basis", "fit", "refine", "upsample"}),
+        ("prototype", {}, {"size", "rank", "basis", "fit", "refine", "upsample", "threshold"}),
+    ],
+)
+def test_only_settings_that_took_effect_are_listed(method: str, config: dict[str, Any], expected: set[str]) -> None:
+    given = Config(**{"size": 280, "rank": 2, "tau": 0.6, **config}).as_dict()
+    settings = _complete({**SETTINGS, "method": method, "config": given, "match_config": given})
+    assert {*used_settings(settings)} == expected
+    each = listed("mine", 0, "a", "a", root="/data")
+    line = report.text_of(results([each], scored(each, (10, 20)), settings)).splitlines()[3]
+    assert {setting.split()[0] for setting in line.removeprefix("- ").split(", ") if setting[0].isalpha()} == expected
+    assert {*used_settings(settings, points=True)} == expected & {"size", "rank", "basis", "fit", "stretch"}
+
+
 def run(own: Path, output: Path, **config: object) -> None:
     predictor = ModelPredictor(colour_model(**config))
     with Evaluation({".": predictor}, draw([f"episodes:{own}"]), output) as evaluation:
@@ -285,6 +348,48 @@ def test_the_mean_of_sets_and_of_folds(tmp_path: Path) -> None:
     assert mean.interval[0] <= mean.difference <= mean.interval[1]
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("iou", "high"), ("iou", 1e999), ("iou", None), ("intersection", [1]), ("intersection", [1, -5]),
+        ("union", [10**400, 1]), ("union", "12"), ("fold", "x"), ("id", 5), ("set", None), ("cls", ["a"]),
+        ("found", [[1, 2]]), ("score", True), ("error", 5), ("extra", 1), ("union", None), ("marked", 2.5),
+    ],
+)  # fmt: skip
+def test_lines_that_are_none(field: str, value: object, tmp_path: Path) -> None:
+    each = listed("isic", 0, "a", "aa")
+    folder = written(tmp_path / "a", each, scored(each, (1, 9), (2, 9)))
+    lines = (folder / "results.jsonl").read_text().splitlines()
+    line = json.dumps({**json.loads(lines[0]), field: value})
+    (folder / "results.jsonl").write_text(f"{line}\n{lines[1]}\n")
+    if (field, value) == ("found", [[1, 2]]):
+        assert compare.compare(folder, folder)[1] == 0
+        return
+    with pytest.raises(DataError, match=r"results.jsonl is damaged, or no insid3 evaluate file: it has "):
+        compare.compare(folder, folder)
+
+
+DEEP = "[" * 100_000
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", "3", "null", DEEP, '{"sets": 1e999}', "\ud800", '{"a": ' + "9" * 5000 + "}"]
+)
+def test_files_of_a_run_that_are_none(content: str, tmp_path: Path) -> None:
+    each = listed("isic", 0, "a", "aa")
+    folder = written(tmp_path / "a", each, scored(each, (1, 9), (2, 9)))
+    (folder / "results.json").write_text(content, errors="surrogatepass")
+    with pytest.raises(DataError, match=r"results.json"):
+        compare.text_of_one(folder)
+    (folder / "run.json").write_text(content, errors="surrogatepass")
+    with pytest.raises(DataError, match=r"run.json"):
+        compare.text_of(folder, folder)
+    (folder / "results.jsonl").write_text(content + "\n", errors="surrogatepass")
+    if content:
+        with pytest.raises(DataError, match=r"results.jsonl"):
+            compare.compare(folder, folder)
+
+
 def test_only_episodes_of_both_runs_are_compared(tmp_path: Path) -> None:
     each = listed("isic", 0, "a", "aaa")
     whole, part = scored(each, (1, 9), (2, 9), (3, 9)), scored(each, (1, 9), (2, 9))
@@ -303,7 +408,7 @@ def test_only_episodes_of_both_runs_are_compared(tmp_path: Path) -> None:
     save([each.first(1)], a / "episodes.json")
     assert [found.episodes for found in compare.compare(a, b)[0]] == [1]  # lines of another list do not count
     (tmp_path / "a/results.json").write_text("{}")
-    with pytest.raises(DataError, match=r"results.json is damaged \(no 'sets'\)"):
+    with pytest.raises(DataError, match=r"results.json is damaged, or .* it has no 'sets': run"):
         compare.read_results(tmp_path / "a")
 
 

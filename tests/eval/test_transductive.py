@@ -13,12 +13,13 @@ from insid3.errors import ConfigError, OutputError
 from insid3.eval.companions import Companions
 from insid3.eval.datasets import draw
 from insid3.eval.episodes import Episode, EpisodeList, Pair, View
+from insid3.eval.outcome import Outcome
 from insid3.eval.outputs import write_outputs
 from insid3.eval.predict import Material, ModelPredictor
 from insid3.eval.predictors import model_predictors
 from insid3.eval.published import follows_paper, paper_settings
 from insid3.eval.reader import Readers
-from insid3.eval.run import Evaluation, Outcome
+from insid3.eval.run import Evaluation
 from stubs import ColourEncoder, box_mask, colour_model, scene
 
 BOX = (16, 16, 48, 48)

@@ -2,7 +2,6 @@
 
 from fractions import Fraction
 from pathlib import Path
-from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -10,7 +9,7 @@ import pytest
 
 from clips import moving, write_clip
 from insid3.errors import ConfigError, ImageError, MissingExtraError
-from insid3.video.clip import Clip, chosen, place_of, upright
+from insid3.video.clip import Clip, chosen, place_of
 
 
 def read(clip: Clip, indices: list[int] | None = None) -> dict[int, np.ndarray | ImageError]:
@@ -47,6 +46,18 @@ def test_real_clips_are_read_whole(pictures: dict[str, Path]) -> None:
         found = read(clip, [0, count - 1])
         assert len(clip.moments) == count
         assert [np.asarray(picture).shape[:2] for picture in found.values()] == [size, size]
+
+
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [("cover_index0.mp4", 8), ("joined.ts", 24), ("raw.h264", 20), ("trimmed.mp4", 15), ("vfr.avi", 12)],
+)
+def test_cases_from_real_life(name: str, count: int, shared: Path) -> None:
+    if not (path := shared / "cases" / "video" / name).exists():
+        pytest.skip(f"no {path}")
+    clip = Clip(path)
+    assert (len(clip.moments), clip.expected, clip.is_cut_off) == (count, count, False)
+    assert [np.asarray(picture).shape for picture in read(clip).values()] == [(96, 160, 3)] * count
 
 
 def test_a_clip_that_was_cut_off_keeps_its_beginning(tmp_path: Path) -> None:
@@ -128,17 +139,6 @@ def test_sound_alone_is_no_video(tmp_path: Path, pictures: dict[str, Path]) -> N
     sound = next((pictures["lion"].parent.parent / "audio").glob("*.wav"))
     with pytest.raises(ImageError, match="has no pictures"):
         Clip(sound)
-
-
-@pytest.mark.parametrize(("rotation", "corner"), [(0, (0, 0)), (90, (1, 0)), (180, (1, 2)), (-90, (0, 1))])
-def test_pictures_of_a_phone_are_turned(rotation: int, corner: tuple[int, int]) -> None:
-    """Rotations are counter-clockwise: the top left pixel of two rows of three goes to the bottom left at 90."""
-    stored = np.zeros((2, 3, 3), np.uint8)
-    stored[0, 0] = 255
-    shown = upright(SimpleNamespace(to_ndarray=lambda format: stored, rotation=rotation))
-    assert shown.shape[:2] == ((3, 2) if rotation % 180 else (2, 3))
-    y, x = (int(values[0]) for values in np.nonzero(shown[..., 0]))
-    assert (y, x) == {0: (0, 0), 90: (2, 0), 180: (1, 2), -90: (0, 1)}[rotation]
 
 
 @pytest.mark.parametrize(

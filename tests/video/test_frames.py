@@ -11,7 +11,7 @@ import av
 import numpy as np
 import pytest
 
-from clips import lefts, moving, write_clip
+from clips import joined, lefts, moving, write_clip
 from insid3 import INSID3, Concept, ConfigError
 from insid3.batch.options import Options
 from insid3.batch.runner import Run
@@ -202,6 +202,57 @@ def test_films_of_odd_and_changing_sizes(tmp_path: Path) -> None:
         film(tmp_path / "file" / "d.mp4", pictures, Fraction(2))
 
 
+@pytest.mark.parametrize("suffix", ["mp4", "mov", "mkv"])
+def test_a_film_lasts_as_long_as_what_it_shows(suffix: str, tmp_path: Path) -> None:
+    times = [0, 0.1, 0.7, 0.8, 3.0]
+    path, pictures = tmp_path / f"a.{suffix}", [(time, scene(size=(64, 96))) for time in times]
+    assert film(path, pictures, Fraction(10), Fraction(64, 45), 4.5) == 5
+    made = Clip(path)
+    assert [moment.time for moment in made.moments] == pytest.approx(times, abs=1e-3)
+    assert made.length == pytest.approx(4.5, abs=2e-3)
+    assert made.aspect == Fraction(64, 45)
+    with av.open(str(path)) as container:
+        lasts = [float(packet.duration * packet.time_base) for packet in container.demux() if packet.size]
+    assert lasts == pytest.approx([0.1, 0.6, 0.1, 2.2, 1.5], abs=1e-3)
+    film(path, pictures, Fraction(10))
+    assert Clip(path).length == pytest.approx(3.1, abs=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("indices", "length"), [(range(24), 2.4), (range(0, 24, 5), 2.4), (range(0, 12, 3), 1.2), ([4], 0.5)]
+)
+def test_a_part_of_a_clip_ends_where_its_next_frame_would_be(
+    indices: Sequence[int], length: float, clip: Path, tmp_path: Path
+) -> None:
+    assert ClipFrames(Clip(clip), indices).length == pytest.approx(length, abs=2e-3)
+
+
+def test_a_film_of_frames_in_any_order_and_number(tmp_path: Path) -> None:
+    pictures = [(0.0, scene()), (0.0, scene()), (0.0, scene()), (0.5, scene())]
+    assert film(tmp_path / "a.mp4", pictures, Fraction(10**9)) == 4
+    assert len(Clip(tmp_path / "a.mp4").moments) == 4
+    assert film(tmp_path / "b.mp4", pictures, Fraction(1, 10**9)) == 4
+    days = [(86_400.0 * i, scene()) for i in range(3)]
+    assert film(tmp_path / "c.mp4", days, Fraction(1, 86_400), length=3 * 86_400.0) == 3
+    assert Clip(tmp_path / "c.mp4").length == pytest.approx(3 * 86_400)
+
+
+def test_a_second_size_is_fitted_into_the_film(model: INSID3, red: Concept, tmp_path: Path) -> None:
+    parts = [write_clip(tmp_path / "a.ts", moving(4)), write_clip(tmp_path / "b.ts", [scene((0, 0, 32, 32))] * 3)]
+    frames = ClipFrames(Clip(joined(tmp_path / "c.ts", *parts)), range(7))
+    run = start(model, red, frames, tmp_path / "out")
+    results = list(run)
+    assert [result.remarks for result in results] == [None] * 4 + [["another size than the first frame's: 64 x 64"]] * 3
+    for i in range(7):
+        assert read_mask(tmp_path / "out" / f"{i:06d}.png", (64, 96) if i < 4 else (64, 64)).any()
+    assert film(tmp_path / "film.mp4", overlays(frames, run.work), frames.rate) == 7
+    shown = np.asarray(dict(Clip(tmp_path / "film.mp4").pictures([5]))[5])
+    assert shown.shape == (64, 96, 3)
+    assert shown[:, :12].max() < 40  # the bars of a square picture
+    assert shown[:, 84:].max() < 40
+    assert shown[:32, 20:44, 0].mean() > 100
+
+
 def test_what_is_remembered_is_bounded_and_confident(model: INSID3, red: Concept) -> None:
     memory = Memory(model, [red], Bank(most=2, least=0.6, gap=5))
     names = []
@@ -239,6 +290,36 @@ def test_a_frame_that_is_remembered_helps(model: INSID3) -> None:
     with_memory = found.masks[0]
     assert (with_memory & truth).sum() / (with_memory | truth).sum() > 0.9
     assert (alone & truth).sum() / max((alone | truth).sum(), 1) < 0.5
+
+
+@pytest.mark.parametrize("preset", ["published", "plus"])
+def test_what_is_remembered_was_found_and_not_drawn(preset: str) -> None:
+    """The drawing keeps its say, and scores are against the drawing alone."""
+    model = colour_model(preset)
+    red = model.concept(scene(BOX), box_mask(*BOX))
+    fades = [scene(BOX).astype(float) for _ in range(3)]
+    for fade, share in zip(fades, (0.8, 0.7, 0.6), strict=True):
+        fade[16:48, 16:48] = share * np.array([230, 20, 20]) + (1 - share) * np.array([20, 230, 20])
+    pictures = [fade.astype(np.uint8) for fade in fades]
+    memory = Memory(model, [red], Bank(least=0.0, gap=1))
+    for index, picture in enumerate(pictures[:2]):
+        memory.keep(index, model.encode(picture), [box_mask(*BOX)])
+    extended = memory._extended[0]
+    assert (extended.shots, extended.given) == (3, red)
+    reference = model.derived.reference(extended, model.config)
+    assert reference.found == 2
+    assert float(reference.weights[0]) == pytest.approx(0.85)
+    encoded = model.encode(pictures[2])
+    found = memory.label(encoded).results[0]
+    alone = model.segment(encoded, red)
+    assert found.mask.any()
+    if (found.mask == alone.mask).all():
+        assert found.score == pytest.approx(alone.score)
+    by_all = model.segment(encoded, replace(extended, given=None))
+    assert found.score < by_all.score - 0.02
+    strict = model.but(min_score=(found.score + by_all.score) / 2)
+    memory.model = strict
+    assert not memory.label(strict.encode(pictures[2])).results[0].mask.any()
 
 
 def test_memories_that_cannot_be(red: Concept) -> None:

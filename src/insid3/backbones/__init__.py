@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from insid3.backbones.registry import REGISTRY, Backbone, find
 from insid3.config import Defaults
 from insid3.errors import ConfigError
+from insid3.numbers import told
 
 if TYPE_CHECKING:
     import os
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
     import torch
 
+    from insid3.backbones.origin import Origin
     from insid3.backbones.timm_vit import TorchEncoder
     from insid3.types import Encoder
 
@@ -32,9 +34,10 @@ def load_encoder(
 
     Args:
         backbone: a name that `insid3 backbones` lists, or "timm:NAME" for another patch-token ViT.
-        weights: file to read instead of the hub: Meta's .pth, or .safetensors with timm's or transformers' keys.
+        weights: file or folder to read instead of the hub: Meta's .pth, or .safetensors with timm's or transformers'
+            names, in one file or in shards. The encoder's `origin` says what they are.
         device: "auto" takes CUDA, then MPS, then the CPU.
-        dtype: "float32", "bfloat16", "float16", or "auto": float32 on CPUs, half precision on accelerators.
+        dtype: "float32", "bfloat16", "float16", or "auto": bfloat16 on GPUs that compute in it, else float32.
         engine: "torch", "openvino" (CPUs only, extra "openvino"), or "auto": OpenVINO where it is installed and serves.
         local_files_only: never ask the hub, use what has been downloaded before.
 
@@ -56,9 +59,16 @@ def load_encoder(
 def _builder(engine: str) -> "Callable[..., TorchEncoder]":
     """What makes an encoder of a timm model."""
     if engine not in ("auto", "torch", "openvino"):
-        raise ConfigError(f"engine must be auto, torch or openvino, got {engine!r}")
+        raise ConfigError(f"engine must be auto, torch or openvino, got {told(engine)}")
 
-    def build(model: Any, name: str, weights_hash: str, device: "torch.device", dtype: "torch.dtype") -> "TorchEncoder":
+    def build(
+        model: Any,
+        name: str,
+        weights_hash: str,
+        device: "torch.device",
+        dtype: "torch.dtype",
+        origin: "Origin | None" = None,
+    ) -> "TorchEncoder":
         from insid3.backbones import openvino_vit, timm_vit
 
         why_not = openvino_vit.obstacle(model, device, dtype)
@@ -66,7 +76,7 @@ def _builder(engine: str) -> "Callable[..., TorchEncoder]":
             raise ConfigError(f"engine 'openvino' cannot be used: {why_not}. Use engine='torch' (--engine torch)")
         fast = engine == "openvino" or (engine == "auto" and why_not is None and openvino_vit.is_installed())
         made = openvino_vit.OpenVinoEncoder if fast else timm_vit.TorchEncoder
-        return made(model, name, weights_hash, device, dtype)
+        return made(model, name, weights_hash, device, dtype, origin)
 
     return build
 

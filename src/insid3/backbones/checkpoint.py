@@ -1,55 +1,146 @@
 """Weight files: read without running anything from them, with one line that says what is wrong."""
 
 import hashlib
+import io
 import json
 import os
+import pickle
+import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from insid3.errors import WeightsError
+from insid3.backbones.contents import identify
+from insid3.backbones.shards import folder_file, members
+from insid3.blocks import is_out_of_memory
+from insid3.errors import SizeError, WeightsError
+from insid3.parsing import parsing
 
 State = dict[str, Tensor]
 
+# Where checkpoints of trainings keep the tensors of the model, the first that is there.
+_CONTAINERS = ("teacher", "model", "state_dict", "module", "backbone", "net", "model_state_dict", "model_ema",
+               "state_dict_ema", "ema")  # fmt: skip
+
 
 def read(path: str | os.PathLike[str]) -> State:
-    """The tensors of a .pth (zip, weights only) or .safetensors file.
+    """Read the tensors of a weights file, or of the shards of one, whatever its name.
+
+    Args:
+        path: a file of `torch.save`, also inside a checkpoint of a training; a .safetensors file; an index of shards
+            (.index.json); or a folder that holds one of these, as transformers saves it.
 
     Raises:
-        WeightsError: not there, an error page, cut short, or not weights.
+        WeightsError: the file is not there, damaged or cut short, or holds something else; says what.
     """
-    path = Path(path)
-    try:
-        with path.open("rb") as file:
-            head = file.read(512)
-    except OSError as error:
-        raise WeightsError(f"weights {path} cannot be read: {error.strerror}") from error
-    if not head:
-        raise WeightsError(f"weights {path} is empty (0 bytes): download it again")
-    text = b"" if b"\0" in head[:8] else head.lstrip().lower()  # .safetensors begin with a length of eight bytes
-    if text.startswith((b"<", b"{", b"access denied", b"not found", b"version https://git-lfs")):
-        first = head.decode(errors="replace").strip().splitlines()[0][:60]
-        raise WeightsError(f"weights {path} is not weights but a text or web page ({first!r}): download it again")
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True, mmap=head.startswith(b"PK"))
-    except (SafetensorError, OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise WeightsError(
-            f"weights {path} is damaged or cut short ({first_line(error)}): download it again"
-        ) from error
-    except Exception as error:  # UnpicklingError, whose text advises to run the file's code
-        raise WeightsError(
-            f"weights {path} is refused: it holds more than tensors, or is no .pth or .safetensors file"
-        ) from error
-    if isinstance(state, dict) and isinstance(state.get("model"), dict):
-        state = state["model"]
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise WeightsError(f"weights {path} is not a table of named tensors")
+    place = Path(os.fsdecode(path))
+    with parsing(f"weights {place}", "weights", WeightsError):
+        try:
+            file = folder_file(place) if place.is_dir() else place
+            kind = identify(file)
+        except OSError as error:
+            raise WeightsError(f"weights {place} cannot be read: {error.strerror}") from error
+        if kind != "index":
+            return _tensors(file, kind)
+        return _of_shards(file)
+
+
+def _of_shards(index: Path) -> State:
+    state: State = {}
+    for shard, names in members(index).items():
+        kind = identify(shard)
+        held = _tensors(shard, kind)
+        if missing := sorted(names - held.keys()):
+            raise WeightsError(f"weights {shard} lacks tensor {missing[0]}, which {index.name} says is in it")
+        state |= {name: held[name] for name in names}
     return state
+
+
+def _tensors(file: Path, kind: str) -> State:
+    if kind == "index":
+        raise WeightsError(f"weights {file} is an index of shards, not a shard")
+    mapped = kind == "zip" and file.suffix != ".safetensors"
+    try:
+        loaded = load_file(file) if kind == "safetensors" else _torch(file, mapped=mapped)
+    except pickle.UnpicklingError as error:  # its text advises to run the file's code
+        raise WeightsError(f"weights {file} is refused: {_held(str(error))}") from error
+    except (SafetensorError, RuntimeError, EOFError) as error:
+        if is_out_of_memory(error) or "allocate" in str(error):
+            raise SizeError(f"weights {file} need more memory than there is") from error
+        raise WeightsError(
+            f"weights {file} is damaged or cut short ({first_line(error)}): download it again"
+        ) from error
+    return _checked(_innermost(loaded), file)
+
+
+def _torch(file: Path, *, mapped: bool) -> Any:
+    if mapped:
+        return torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+    with _Bounded(io.FileIO(file)) as content:  # by its path torch would go by its suffix
+        return torch.load(content, map_location="cpu", weights_only=True)
+
+
+class _Bounded(io.BufferedReader):
+    """A file of which no more is read at once than there is: a buffer of the length asked for is made before."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        left = os.fstat(self.fileno()).st_size - self.tell()
+        return super().read(left if size is None or size < 0 else max(0, min(size, left)))
+
+
+def _held(told: str) -> str:
+    """What an unpickler met that it must not load."""
+    found = re.search(r"GLOBAL ([\w.]+)", told)
+    if found is None:
+        return "it holds more than tensors, or is no .pth or .safetensors file"
+    return (
+        f"it holds more than tensors, Python objects such as {found[1][-80:]}: a whole model, or a checkpoint of a "
+        "training. Where it was made, save its tensors alone: torch.save(model.state_dict(), 'weights.pth')"
+    )
+
+
+def _innermost(loaded: Any) -> Any:
+    """The table of tensors inside the tables of a checkpoint."""
+    for _level in range(8):  # a pickle can hold a table that holds itself
+        if not isinstance(loaded, Mapping) or any(isinstance(value, Tensor) for value in loaded.values()):
+            break
+        inner = next((loaded[name] for name in _CONTAINERS if isinstance(loaded.get(name), Mapping)), None)
+        if inner is None:
+            break
+        loaded = inner
+    if isinstance(loaded, Mapping) and isinstance(loaded.get("model"), Mapping):
+        return loaded["model"]
+    return loaded
+
+
+def _checked(loaded: Any, file: Path) -> State:
+    """The tensors, each with values that lie in the file; numbers and texts beside them are left out."""
+    if not isinstance(loaded, Mapping):
+        raise WeightsError(f"weights {file} is not a table of named tensors")
+    state = {str(name): value.detach() for name, value in loaded.items() if isinstance(value, Tensor)}
+    others = [name for name, value in loaded.items() if not isinstance(value, Tensor | int | float | str | None)]
+    if not state or others:
+        inside = f" (it holds {', '.join(sorted(map(str, loaded))[:3])[:80]}, ...)" if loaded else ""
+        raise WeightsError(f"weights {file} is not a table of named tensors{inside}")
+    for name, value in state.items():
+        if value.is_meta or value.layout != torch.strided or value.is_quantized or value.is_complex():
+            raise WeightsError(f"weights {file}: tensor {name[:80]} holds no plain numbers (it is {_nature(value)})")
+        if value.numel() * value.element_size() > value.untyped_storage().nbytes():
+            raise WeightsError(f"weights {file} is damaged: tensor {name[:80]} is larger than what is saved of it")
+    return state
+
+
+def _nature(value: Tensor) -> str:
+    if value.is_meta:
+        return "a shape without values"
+    if value.layout != torch.strided:
+        return "sparse"
+    return "quantised" if value.is_quantized else "complex"
 
 
 def fingerprint(state: State) -> str:

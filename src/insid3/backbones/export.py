@@ -5,6 +5,7 @@ would freeze the size it is traced with (RoPE), or needs antialiased resizing, r
 it is written here from elementary operations.
 """
 
+import io
 import json
 import warnings
 from pathlib import Path
@@ -16,11 +17,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from insid3 import __version__
+from insid3.backbones.finite import damaged_tensor
 from insid3.backbones.registry import find
 from insid3.backbones.timm_vit import TorchEncoder
 from insid3.config import Config
-from insid3.errors import ConfigError, MissingExtraError, OutputError
-from insid3.storage import write_atomically
+from insid3.errors import ConfigError, MissingExtraError, WeightsError
+from insid3.storage import write_bytes
 from insid3.types import Encoder
 
 try:
@@ -44,6 +46,7 @@ def export(encoder: Encoder, basis: Float[Tensor, "c r"], config: Config, path: 
 
     Raises:
         ConfigError: an encoder that this cannot write, or one too large for an ONNX file.
+        WeightsError: weights that are not finite.
         OutputError: the file cannot be written.
     """
     model = _exportable(encoder)
@@ -52,24 +55,22 @@ def export(encoder: Encoder, basis: Float[Tensor, "c r"], config: Config, path: 
         raise ConfigError(
             f"{encoder.name} has {size / 2**30:.1f} GiB of weights, and an ONNX file ends at 2 GiB: use a smaller one"
         )
+    if (damaged := damaged_tensor(model)) is not None or not torch.isfinite(basis).all():
+        raise WeightsError(
+            f"{encoder.name} cannot be exported: {damaged or 'its positional basis'} holds NaN or infinity. Take other "
+            "weights (--weights)"
+        )
     default = onnx.numpy_helper.from_array(basis.float().cpu().contiguous().numpy(), "basis")
     facts = _facts(encoder, config)
-
-    def write(file: Path) -> None:
-        _trace(_Graph(model), basis.to(encoder.device), encoder.patch_size, file)
-        content = onnx.load(str(file))
-        content.producer_name, content.producer_version = "insid3", __version__
-        content.graph.initializer.append(default)  # of the same name as the input: its default
-        for output in content.graph.output:
-            output.type.tensor_type.shape.dim[2].dim_value = encoder.channels
-        onnx.helper.set_model_props(content, facts)
-        onnx.save(content, str(file))
-        onnx.checker.check_model(str(file), full_check=True)
-
-    try:
-        write_atomically(path, write)
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error}") from error
+    content = onnx.load_model_from_string(_trace(_Graph(model), basis.to(encoder.device), encoder.patch_size))
+    content.producer_name, content.producer_version = "insid3", __version__
+    content.graph.initializer.append(default)  # of the same name as the input: its default
+    for output in content.graph.output:
+        output.type.tensor_type.shape.dim[2].dim_value = encoder.channels
+    onnx.helper.set_model_props(content, facts)
+    whole = content.SerializeToString()
+    onnx.checker.check_model(whole, full_check=True)
+    write_bytes(path, whole)
 
 
 def _exportable(encoder: Encoder) -> Any:
@@ -101,14 +102,15 @@ def _facts(encoder: Encoder, config: Config) -> dict[str, str]:
     return {name: value if isinstance(value, str) else json.dumps(value) for name, value in facts.items()}
 
 
-def _trace(graph: nn.Module, basis: Tensor, patch_size: int, file: Path) -> None:
+def _trace(graph: nn.Module, basis: Tensor, patch_size: int) -> bytes:
+    file = io.BytesIO()
     image = torch.zeros(2, 3, 3 * patch_size, 5 * patch_size, device=basis.device)
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of this exporter; the new one needs one more package
         torch.onnx.export(
             graph.eval(),
             (image, basis),
-            str(file),
+            file,  # type: ignore[arg-type]  # takes it, whatever its annotation says
             input_names=["image", "basis"],
             output_names=["tokens", "debiased"],
             dynamic_axes={
@@ -120,6 +122,7 @@ def _trace(graph: nn.Module, basis: Tensor, patch_size: int, file: Path) -> None
             opset_version=_OPSET,
             dynamo=False,
         )
+    return file.getvalue()
 
 
 class _Graph(nn.Module):

@@ -22,9 +22,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from insid3.backbones.origin import Origin
 from insid3.backbones.timm_vit import TorchEncoder
 from insid3.errors import MissingExtraError
-from insid3.storage import cache_dir, write_atomically
+from insid3.storage import byte_stream, cache_dir
 
 _HEAD = 64  # bytes before the compiled model: its SHA-256 in hex; keeps what follows aligned
 _PRECISION = {torch.float32: "f32", torch.bfloat16: "bf16"}
@@ -59,10 +60,18 @@ class OpenVinoEncoder(TorchEncoder):
 
     engine = "openvino"
 
-    def __init__(self, model: Any, name: str, weights_hash: str, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(
+        self,
+        model: Any,
+        name: str,
+        weights_hash: str,
+        device: torch.device,
+        dtype: torch.dtype,
+        origin: Origin | None = None,
+    ) -> None:
         if not is_installed():
             raise MissingExtraError("engine='openvino'", "openvino")
-        super().__init__(model, name, weights_hash, device, dtype)
+        super().__init__(model, name, weights_hash, device, dtype, origin)
         self._compiled: dict[tuple[tuple[int, ...], torch.dtype], Any] = {}
         self._kept: list[Any] = []  # what compiled models were read from: they go on using that memory
 
@@ -96,7 +105,7 @@ class OpenVinoEncoder(TorchEncoder):
         blocks = _Blocks(self._model, indices)
         compiled = self._core.compile_model(_converted(blocks), "CPU", properties)
         with suppress(OSError):  # a cache that cannot be written costs a second at the next start, no more
-            write_atomically(path, lambda file: _write(file, compiled.export_model()))
+            _write(path, compiled.export_model())
         return compiled
 
     def _cached_file(self, indices: tuple[int, ...], dtype: torch.dtype) -> Path:
@@ -181,7 +190,7 @@ def _converted(blocks: _Blocks) -> Any:
 
 def _write(path: Path, compiled: Any) -> None:
     blob = compiled.getbuffer()
-    with path.open("wb") as file:
+    with byte_stream(path) as file:
         file.write(hashlib.sha256(blob).hexdigest().encode())
         file.write(blob)
 

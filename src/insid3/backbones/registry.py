@@ -1,11 +1,14 @@
 """Names, facts and default settings of the backbones. No torch here: `insid3 backbones` stays quick."""
 
 import difflib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from insid3.config import Defaults
 from insid3.errors import ConfigError
+from insid3.numbers import told
+
+Kind = Literal["LVD-1689M", "SAT-493M"]  #: of DINOv3's weights: trained on pictures of the web, or of satellites
 
 
 @dataclass(frozen=True)
@@ -16,6 +19,7 @@ class Backbone:
         architecture: name of the model in timm.
         hub: repository of the weights on the Hugging Face hub, None where there is none.
         parameters: in millions, of what is computed.
+        kind: of DINOv3's weights, where the name says it.
     """
 
     name: str
@@ -27,6 +31,7 @@ class Backbone:
     channels: int
     licence: str
     defaults: Defaults | None
+    kind: Kind | None = None
 
 
 _PUBLISHED = "published"
@@ -91,16 +96,35 @@ REGISTRY = {
 }
 
 
+#: Weights of satellite pictures for two of the architectures; with them the settings above are a guess.
+SATELLITE = {
+    f"{name}-sat493m": replace(
+        REGISTRY[name],
+        name=f"{name}-sat493m",
+        hub=f"timm/{REGISTRY[name].architecture}.sat493m",
+        kind="SAT-493M",
+        defaults=replace(defaults, origin="those for LVD-1689M, a guess"),
+    )
+    for name in ("dinov3-vitl16", "dinov3-vit7b16")
+    if (defaults := REGISTRY[name].defaults)
+}
+
+
 def find(name: str) -> Backbone:
     """The backbone of that name.
 
     Raises:
         ConfigError: there is none.
     """
-    if name in REGISTRY:
-        return REGISTRY[name]
+    known = {**REGISTRY, **SATELLITE}
+    if not isinstance(name, str):
+        raise ConfigError(f"backbone must be a name, got {told(name)}")
+    if name in known:
+        return known[name]
     if name.startswith("timm:") and len(name) > 5:
-        return Backbone(name, "timm", name[5:], None, 0.0, 0, 0, "see timm", None)
-    close = difflib.get_close_matches(name, REGISTRY, 1)
+        ending = name.rpartition(".")[2]
+        kind: Kind | None = "SAT-493M" if "sat493m" in ending else "LVD-1689M" if "lvd1689m" in ending else None
+        return Backbone(name, "timm", name[5:], None, 0.0, 0, 0, "see timm", None, kind)
+    close = difflib.get_close_matches(name, known, 1)
     hint = f"; did you mean {close[0]!r}?" if close else "."
-    raise ConfigError(f"unknown backbone {name!r}{hint} Known: {', '.join(REGISTRY)}, and timm:NAME for other ViTs.")
+    raise ConfigError(f"unknown backbone {told(name)}{hint} Known: {', '.join(known)}, and timm:NAME for other ViTs.")

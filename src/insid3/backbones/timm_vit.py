@@ -1,5 +1,6 @@
 """ViTs of timm: DINOv3 with Meta's, timm's or transformers' weights, and any other with patch tokens."""
 
+import hashlib
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -13,8 +14,14 @@ from torch import Tensor
 
 from insid3.backbones import checkpoint
 from insid3.backbones.checkpoint import State
+from insid3.backbones.finite import check_finite
+from insid3.backbones.layouts import check_size, dinov3_state, heads, layout, of_pretraining, summary, unwrapped
+from insid3.backbones.origin import IMAGENET, Origin, Statistics, of_dinov3, of_timm
 from insid3.backbones.registry import Backbone
-from insid3.errors import ConfigError, WeightsError
+from insid3.blocks import is_out_of_memory
+from insid3.errors import ConfigError, SizeError, WeightsError
+from insid3.numbers import told
+from insid3.parsing import parsing
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _WITHOUT_HUB = (
@@ -27,16 +34,29 @@ class TorchEncoder:
     """A timm ViT in torch; see `types.Encoder`.
 
     With a half-precision dtype products run under autocast; norms, RoPE tables and the residual stream stay float32.
+
+    Raises:
+        WeightsError: when it is called and its tokens are not finite.
     """
 
     engine = "torch"
 
-    def __init__(self, model: Any, name: str, weights_hash: str, device: torch.device, dtype: torch.dtype) -> None:
-        self.name, self.weights_hash, self.device, self.dtype = name, weights_hash, device, dtype
+    def __init__(
+        self,
+        model: Any,
+        name: str,
+        weights_hash: str,
+        device: torch.device,
+        dtype: torch.dtype,
+        origin: Origin | None = None,
+    ) -> None:
+        """From a model of timm; `origin` says what its weights are, where that is known."""
+        self.name, self.weights_hash, self.device, self.dtype, self.origin = name, weights_hash, device, dtype, origin
         self.patch_size: int = model.patch_embed.patch_size[0]
         self.channels: int = model.embed_dim
-        self.mean: tuple[float, float, float] = model.pretrained_cfg["mean"]
-        self.std: tuple[float, float, float] = model.pretrained_cfg["std"]
+        own = model.pretrained_cfg
+        self.mean: tuple[float, float, float] = origin.statistics.mean if origin else own["mean"]
+        self.std: tuple[float, float, float] = origin.statistics.std if origin else own["std"]
         self._model = model.eval().requires_grad_(False).to(device)
 
     def __call__(
@@ -47,6 +67,8 @@ class TorchEncoder:
         dtype = torch.float32 if float32 else self.dtype
         with torch.no_grad():
             maps = self._tokens(images.to(self.device, torch.float32), indices, dtype)
+        for tokens in maps:
+            check_finite(tokens, self.name, dtype, self._model)
         by_block = dict(zip(indices, maps, strict=True))
         grid = [side // self.patch_size for side in images.shape[2:]]
         return tuple(by_block[block].float().unflatten(1, grid) for block in blocks)
@@ -65,6 +87,8 @@ class TorchEncoder:
 def resolve(device: str, dtype: str) -> tuple[torch.device, torch.dtype]:
     """What "auto" stands for here, and whether the rest exists.
 
+    float16 is never chosen unasked: its largest number is 65,504, and the activations of some weights are larger.
+
     Raises:
         ConfigError: no such device or dtype.
     """
@@ -73,15 +97,15 @@ def resolve(device: str, dtype: str) -> tuple[torch.device, torch.dtype]:
     try:
         where = torch.device(device)
         torch.empty(0, device=where)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise ConfigError(f"device {device!r} cannot be used here: try device='auto' or 'cpu' (--device)") from error
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
+        raise ConfigError(
+            f"device {told(device)} cannot be used here: try device='auto' or 'cpu' (--device)"
+        ) from error
     if dtype == "auto":
-        if where.type == "cpu":
-            return where, torch.float32
         bfloat16 = where.type == "cuda" and torch.cuda.is_bf16_supported()
-        return where, torch.bfloat16 if bfloat16 else torch.float16
-    if dtype not in _DTYPES:
-        raise ConfigError(f"dtype must be auto, {', '.join(_DTYPES)}, got {dtype!r}")
+        return where, torch.bfloat16 if bfloat16 else torch.float32
+    if not isinstance(dtype, str) or dtype not in _DTYPES:
+        raise ConfigError(f"dtype must be auto, {', '.join(_DTYPES)}, got {told(dtype)}")
     return where, _DTYPES[dtype]
 
 
@@ -101,23 +125,74 @@ def load(
     architecture = backbone.architecture
     if backbone.source == "timm" and architecture not in timm.list_models() + timm.list_pretrained():
         raise ConfigError(f"timm has no model {architecture!r}: see timm.list_models('vit_*')")
-    path = Path(weights) if weights is not None else download(backbone, local_files_only)
-    state = checkpoint.read(path)
-    periods = None
-    if backbone.source == "dinov3":
-        try:
-            state, periods = dinov3_state(state, path)
-        except KeyError as error:
-            raise WeightsError(f"weights {path} are not those of {backbone.name}: tensor {error} is missing") from error
-        if "blocks.0.attn.q_bias" not in state:
-            architecture = architecture.removesuffix("_qkvb")
-        elif not architecture.endswith("_qkvb"):
-            state = {name: value for name, value in state.items() if not name.endswith((".q_bias", ".v_bias"))}
-    model = create(architecture, state, f"weights {path} are not those of {backbone.name}")
-    if backbone.source == "dinov3":
-        # The published files hold the RoPE periods rounded to bfloat16; other formats leave them out.
-        model.rope.periods.copy_(model.rope.periods.bfloat16() if periods is None else periods)
-    return build(model, backbone.name, checkpoint.fingerprint(state), device, dtype)
+    if not isinstance(weights, str | bytes | os.PathLike | None):
+        raise ConfigError(f"weights must be a file or a folder, got {told(weights)}")
+    path = Path(os.fsdecode(weights)) if weights is not None else download(backbone, local_files_only)
+    held, unused = unwrapped(checkpoint.read(path), path)
+    if _is_dinov3(architecture):
+        check_size(held, path, backbone.name)
+        with parsing(f"weights {path}", "weights", WeightsError):
+            state, periods = dinov3_state(held, path)
+        architecture, state, biases = _with_biases(architecture, state)
+        unused += [*of_pretraining(held), *heads(held), *biases]
+        origin = of_dinov3(held, path, backbone.name, backbone.kind, summary(unused))
+    else:
+        state, periods, unused = held, None, [*unused, *heads(held)]
+        asked = weights is None or "." in architecture
+        origin = of_timm(path, _published(architecture), asked, _differ(architecture), summary(unused))
+    try:
+        model = create(architecture, state, f"weights {path} are not those of {backbone.name}")
+        if _is_dinov3(architecture) and (backbone.source == "dinov3" or layout(held) != "timm"):
+            _set_periods(model.rope.periods, periods, path)
+        digest = checkpoint.fingerprint(state)
+        if origin.statistics != _published(architecture):  # other tokens, so other concepts and positional bases
+            digest = hashlib.sha256(f"{digest} {origin.statistics}".encode()).hexdigest()[:16]
+        return build(model, backbone.name, digest, device, dtype, origin)
+    except (RuntimeError, MemoryError) as error:
+        if isinstance(error, WeightsError) or not is_out_of_memory(error):
+            raise
+        raise SizeError(f"{backbone.name} does not fit into the memory: use a smaller backbone (--backbone)") from error
+
+
+def _is_dinov3(architecture: str) -> bool:
+    return re.match(r"vit_\w+_dinov3", architecture) is not None
+
+
+def _published(architecture: str) -> Statistics:
+    """What timm knows of the weights of that name, or of the first ones of that model."""
+    found = timm.get_pretrained_cfg(architecture)
+    return Statistics(tuple(found.mean), tuple(found.std)) if found else IMAGENET
+
+
+def _differ(architecture: str) -> bool:
+    """Whether timm knows weights of the model with several means and deviations."""
+    return len({_published(name) for name in timm.list_pretrained(f"{architecture.partition('.')[0]}.*")}) > 1
+
+
+def _with_biases(architecture: str, state: State) -> tuple[str, State, list[str]]:
+    """The variant of the model that has the biases of the file; timm keeps those of q and v in its "qkvb" ones.
+
+    Returns:
+        Its name, its tensors, and the names of biases that are left out since they are all zero.
+    """
+    model, dot, ending = architecture.partition(".")
+    biases = [name for name in state if name.endswith((".q_bias", ".v_bias"))]
+    if not biases:
+        return model.removesuffix("_qkvb") + dot + ending, state, []
+    if model.endswith("_qkvb"):
+        return architecture, state, []
+    if f"{model}_qkvb" in timm.list_models():
+        return f"{model}_qkvb{dot}{ending}", state, []
+    if any(state[name].any() for name in biases):
+        return architecture, state, []  # `create` names them as unexpected
+    return architecture, {name: value for name, value in state.items() if name not in biases}, biases
+
+
+def _set_periods(own: Tensor, periods: Tensor | None, path: Path) -> None:
+    """The published files hold the RoPE periods rounded to bfloat16; other formats leave them out."""
+    if periods is not None and periods.shape != own.shape:
+        raise WeightsError(f"weights {path}: rope_embed.periods has shape {_shape(periods)}, expected {_shape(own)}")
+    own.copy_(own.bfloat16() if periods is None else periods)
 
 
 def create(architecture: str, state: State, wrong: str, **arguments: Any) -> Any:
@@ -134,7 +209,7 @@ def create(architecture: str, state: State, wrong: str, **arguments: Any) -> Any
     if not hasattr(model, "forward_intermediates") or not hasattr(model, "patch_embed"):
         raise ConfigError(f"timm:{architecture} has no patch tokens to read")
     expected = model.state_dict()
-    state = {name: value for name, value in state.items() if not name.startswith(("head.", "head_dist.", "fc_norm."))}
+    state = {name: value for name, value in state.items() if name not in heads(state)}
     for name, value in expected.items():
         if name not in state:
             raise WeightsError(f"{wrong}: tensor {name} is missing")
@@ -184,73 +259,6 @@ def is_cached(backbone: Backbone) -> bool:
     from huggingface_hub import try_to_load_from_cache
 
     return backbone.hub is not None and isinstance(try_to_load_from_cache(backbone.hub, "model.safetensors"), str)
-
-
-def dinov3_state(state: State, path: Path) -> tuple[State, Tensor | None]:
-    """timm's names for DINOv3 weights of Meta, timm or transformers, told apart by name; and RoPE periods if any.
-
-    Raises:
-        WeightsError: none of the three.
-    """
-    if "storage_tokens" in state:
-        return _from_meta(state), state["rope_embed.periods"].float()
-    if "embeddings.register_tokens" in state:
-        return _from_transformers(state), None
-    if "reg_token" in state:
-        return state, None
-    names = ", ".join(sorted(state)[:3])
-    raise WeightsError(
-        f"weights {path} are not DINOv3's: expected the names of Meta (storage_tokens), timm (reg_token) or "
-        f"transformers (embeddings.register_tokens), got {names}, ..."
-    )
-
-
-def _from_meta(state: State) -> State:
-    result = {}
-    for name, value in state.items():
-        if name.endswith((".periods", ".bias_mask", "mask_token")) or name.startswith("local_cls_norm"):
-            continue  # buffers, and what only pre-training uses
-        if name.endswith("qkv.bias"):  # the key's bias is fixed at zero
-            stem = name.removesuffix("qkv.bias")
-            result[f"{stem}q_bias"], _, result[f"{stem}v_bias"] = value.chunk(3)
-            continue
-        result[_rename(name, {"storage_tokens": "reg_token", r"ls(\d)\.gamma": r"gamma_\1", **_GATED})] = value
-    return result
-
-
-def _from_transformers(state: State) -> State:
-    gated = any(".mlp.gate_proj." in name for name in state)
-    renames = {
-        r"^embeddings\.register_tokens": "reg_token",
-        r"^embeddings\.patch_embeddings\.": "patch_embed.proj.",
-        r"^embeddings\.": "",
-        r"^layer\.": "blocks.",
-        r"attention\.o_proj": "attn.proj",
-        r"attention\.([qv])_proj\.bias": r"attn.\1_bias",
-        r"layer_scale(\d)\.lambda1": r"gamma_\1",
-        r"mlp\.gate_proj": "mlp.fc1_g",
-        r"mlp\.up_proj": "mlp.fc1_x" if gated else "mlp.fc1",
-        r"mlp\.down_proj": "mlp.fc2",
-    }
-    result = {}
-    for name, value in state.items():
-        if name.endswith(("mask_token", "inv_freq", ".k_proj.weight", ".v_proj.weight")):
-            continue
-        if name.endswith(".q_proj.weight"):
-            parts = [state[name.replace("q_proj", f"{part}_proj")] for part in "qkv"]
-            result[_rename(name, {r"attention\.q_proj": "attn.qkv", **renames})] = torch.cat(parts)
-        else:
-            result[_rename(name, renames)] = value
-    return result
-
-
-_GATED = {r"mlp\.w1\.": "mlp.fc1_g.", r"mlp\.w2\.": "mlp.fc1_x.", r"mlp\.w3\.": "mlp.fc2."}
-
-
-def _rename(name: str, patterns: dict[str, str]) -> str:
-    for pattern, replacement in patterns.items():
-        name = re.sub(pattern, replacement, name)
-    return name
 
 
 def _shape(tensor: Tensor) -> str:

@@ -12,6 +12,7 @@ from insid3.batch.formats.base import LABELS, Format, Marked, write_labels
 from insid3.batch.formats.coco import Coco
 from insid3.batch.formats.reading import Reading, counted
 from insid3.errors import ConfigError, DataError, OutputError
+from insid3.storage import sweep
 
 
 def convert(
@@ -60,6 +61,8 @@ def convert(
     pictures, crowds = _peeked(pictures), Counter[str]()
     if not isinstance(into or FORMATS[to], Coco):
         pictures = _without_crowds(pictures, crowds)
+    if into is None:
+        sweep(output, deep=True)
     write_labels(output, labels)  # whose the folder is, even if this is cut short
     notes = (into or FORMATS[to]).write(labels, _unique(pictures), output)
     if crowds:

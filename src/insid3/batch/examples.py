@@ -9,7 +9,7 @@ from insid3.batch.formats.base import parse_colour
 from insid3.concept import Concept
 from insid3.errors import ConceptError, DataError
 from insid3.images import SUFFIXES, Label
-from insid3.parsing import as_dict, as_list, as_text, parsing, read_json, shown
+from insid3.parsing import as_dict, as_list, as_text, clipped, parsing, read_json, shown
 from insid3.pipeline import INSID3
 
 
@@ -63,7 +63,7 @@ def find_examples(path: Path) -> list[Example]:
         with parsing(path, "list of concepts"):
             entries = as_list(as_dict(read_json(path), "content").get("concepts"), "concepts")
             if unknown := {key for entry in entries for key in as_dict(entry, "a concept")} - _KEYS:
-                told = f"{', '.join(sorted(unknown))}; known: {', '.join(sorted(_KEYS))}"
+                told = f"{clipped(', '.join(sorted(unknown)))}; known: {', '.join(sorted(_KEYS))}"
                 raise ConceptError(f"{path} has unknown entries {told}")
             return [_listed(entry, path.parent) for entry in entries]
     except DataError as error:

@@ -1,7 +1,5 @@
 """An output folder: who is at work on it, and lines of results that come from several runs."""
 
-import json
-import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,10 +13,9 @@ from insid3.batch.lines import last_lines as last_lines
 from insid3.batch.lines import last_results
 from insid3.batch.sources import Shard
 from insid3.errors import OutputError
-from insid3.storage import write_atomically, writing
+from insid3.storage import sweep, write_bytes, write_lines, writing
 
 _PATIENCE = 10  # seconds that a shard waits for others to begin
-_TEMPORARY = re.compile(r"\.[0-9a-f]{32}(\..+)?")
 
 
 class Folder:
@@ -58,12 +55,7 @@ class Folder:
 
     def keep(self, lines: Iterator[dict[str, Any]]) -> None:
         """Put these lines in the place of what this run's file holds."""
-
-        def write(temporary: Path) -> None:
-            with temporary.open("w", encoding="utf-8") as file:
-                file.writelines(json.dumps(line) + "\n" for line in lines)
-
-        writing(lambda: write_atomically(self.results, write))
+        write_lines(self.results, lines)
 
     def _lock(self, file: Path, until: ExitStack, wait: float = 0) -> None:
         lock = FileLock(file)
@@ -92,15 +84,12 @@ class Folder:
                     alive = True
                     continue
                 self._merge(self.path / f"results.{name}.jsonl")
-        if not alive:  # what a kill left behind; whoever is alive still needs its own
-            for file in self.path.rglob(".*"):
-                if _TEMPORARY.fullmatch(file.name) and file.is_file():
-                    _remove(file)
+        if not alive:
+            sweep(self.path, deep=True)
 
     def _merge(self, file: Path) -> None:
         if file.exists():
-            content = [_whole_lines(self.path / RESULTS), _whole_lines(file)]
-            writing(lambda: write_atomically(self.path / RESULTS, lambda t: t.write_bytes(b"".join(content))))
+            write_bytes(self.path / RESULTS, _whole_lines(self.path / RESULTS) + _whole_lines(file))
             _remove(file)
 
 

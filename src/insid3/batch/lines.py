@@ -2,15 +2,20 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from contextlib import ExitStack
+from math import isfinite
+from pathlib import Path, PurePath
 from typing import Any
 
 from insid3.errors import DataError
+from insid3.parsing import check_ends, clipped, parsing, read_content
 
 SETTINGS, RESULTS = "run.json", "results.jsonl"
 
 Kinds = dict[str, tuple[str, tuple[type, ...]]]
 _NONE = type(None)
+_KINDS = {dict: "an object", list: "a list"}
+_FOLDER: Kinds = {"folder": ("text", (str,))}
 _TARGET: Kinds = {"target": ("text", (str,))}
 _NEEDED: Kinds = {
     "mask": ("text or null", (str, _NONE)),
@@ -30,17 +35,14 @@ def read_settings(folder: Path) -> dict[str, Any]:
         DataError: missing or damaged; names the file.
     """
     file = folder / SETTINGS
-    try:
-        settings = json.loads(file.read_bytes())
-    except FileNotFoundError as error:
-        raise DataError(f"{folder} is no output folder of insid3 segment: it holds no {SETTINGS}") from error
-    except OSError as error:
-        raise DataError(f"{file} cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise DataError(f"{file} is no JSON: {_of_json(error)}") from error
-    if not isinstance(settings, dict):
-        raise DataError(f"{file} must hold settings, an object, not {_shown(settings)}")
-    return settings
+    if not file.exists():
+        raise DataError(f"{folder} is no output folder of insid3 segment: it holds no {SETTINGS}")
+    with parsing(file, "settings of insid3"):
+        settings = _json_of(read_content(file), str(file))
+        if not isinstance(settings, dict):
+            raise DataError(f"{file} must hold settings, an object, not {_shown(settings)}")
+        _check({"folder": "", **settings}, _FOLDER, str(file))
+        return settings
 
 
 def last_lines(folder: Path) -> Iterator[dict[str, Any]]:
@@ -60,10 +62,15 @@ def last_results(folder: Path) -> Iterator[dict[str, Any]]:
     """
     for where, result in _last(folder):
         _check(result, _NEEDED, where)
-        for key, kinds in (("concepts", _CONCEPT), ("instances", _INSTANCE)):
-            entries = result.get(key) or []
+        for key, of, kinds in (("concepts", dict, _CONCEPT), ("instances", list, _INSTANCE)):
+            entries = result.get(key) or of()
+            if not isinstance(entries, of):
+                raise DataError(f'{where}: "{key}" must be {_KINDS[of]}, not {_shown(entries)}')
             for entry in entries.values() if isinstance(entries, dict) else entries:
                 _check(entry if isinstance(entry, dict) else {}, kinds, f"{where}, {key}")
+        for mask in masks_of(result):
+            if not isinstance(mask, str) or not PurePath(mask).name or {*PurePath(mask).parts} & {"..", "/", "\0"}:
+                raise DataError(f'{where}: "mask" must be the path of a file below the folder, not {_shown(mask)}')
         if result["error"] is None and (result["area"] is None or not masks_of(result)):
             raise DataError(f'{where}: where "error" is null there must be an "area" and a "mask"')
         yield result
@@ -89,14 +96,13 @@ def _last(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 def _read(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     if not file.exists():
         return
-    with file.open("rb") as lines:
+    with parsing(file, "results of insid3"), ExitStack() as opened:
+        check_ends(file)
+        lines = opened.enter_context(file.open("rb"))
         for number, line in enumerate(lines, 1):
             if line.endswith(b"\n"):
                 where = f"results of {file.parent} are damaged: {file.name}, line {number}"
-                try:
-                    result = json.loads(line)
-                except ValueError as error:
-                    raise DataError(f"{where}, is no JSON: {_of_json(error)}") from error
+                result = _json_of(line, f"{where},")
                 if not isinstance(result, dict):
                     raise DataError(f"{where}, must hold an object, not {_shown(result)}")
                 _check(result, _TARGET, where)
@@ -107,17 +113,23 @@ def _check(values: Mapping[str, Any], kinds: Kinds, where: str) -> None:
     for name, (kind, types) in kinds.items():
         if name not in values:
             raise DataError(f'{where}: "{name}" is missing, it must be {kind}')
-        if not isinstance(values[name], types) or isinstance(values[name], bool):
+        value = values[name]
+        if not isinstance(value, types) or isinstance(value, bool) or (type(value) is float and not isfinite(value)):
             raise DataError(f'{where}: "{name}" must be {kind}, not {_shown(values[name])}')
 
 
-def _of_json(error: ValueError) -> str:
-    if isinstance(error, json.JSONDecodeError):
-        return f"{error.msg[0].lower()}{error.msg[1:]} in line {error.lineno}, column {error.colno}"
-    return "it is not UTF-8"
+def _json_of(content: bytes, where: str) -> Any:
+    try:
+        return json.loads(content)
+    except json.JSONDecodeError as error:
+        detail = f"{error.msg[0].lower()}{error.msg[1:]} in line {error.lineno}, column {error.colno}"
+    except UnicodeDecodeError:
+        detail = "it is not UTF-8"
+    except (RecursionError, ValueError):
+        detail = "it nests too deeply, or holds numbers that are too long"
+    raise DataError(f"{where} is no JSON: {detail}")
 
 
 def _shown(value: Any) -> str:
     """A value as JSON writes it, not too long."""
-    text = json.dumps(value)
-    return text if len(text) <= 40 else f"{text[:37]}..."
+    return clipped(json.dumps(value), 60)

@@ -126,20 +126,25 @@ class Options:
         ignored: Bool[np.ndarray, "H W"] | None,
         patch: float = 0.0,
         dropped: list[Dropped] | None = None,
+        known: Sequence[bool] = (),
     ) -> list[Bool[np.ndarray, "H W"]]:
         """The masks of the whole picture, without what is too small or to be ignored.
 
         Args:
             patch: pixels of one of the picture's patches (`dust.patch_area`).
             dropped: gets what was too small in each mask.
+            known: of each mask, whether somebody drew it: it keeps its small parts and its holes.
         """
         whole = [placed(mask, size, window, False) for mask in masks]
         if ignored is not None:
             whole = [mask & ~ignored for mask in whole]
         result: list[Bool[np.ndarray, "H W"]] = []
         for i, mask in enumerate(whole):
-            mine, dust = without_dust(cleaned(mask, fill_holes=self.fill_holes), self.least(patch))
-            if self.fill_holes:
+            if known and known[i]:
+                mine, dust = mask, Dropped()
+            else:
+                mine, dust = without_dust(cleaned(mask, fill_holes=self.fill_holes), self.least(patch))
+            if self.fill_holes and mine is not mask:
                 if ignored is not None:
                     mine &= ~ignored
                 if self.overlap == "best":  # what another concept has in a hole stays its own

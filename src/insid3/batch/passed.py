@@ -25,7 +25,8 @@ class Kind:
 
 
 VIDEOS = frozenset(
-    {".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".wmv", ".flv", ".ogv"}
+    {".3gp", ".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv", ".ts", ".webm"}
+    | {".264", ".265", ".h264", ".h265", ".hevc", ".m2ts", ".m2v", ".mjpeg", ".wmv"}
 )
 _HEIF = frozenset({".heic", ".heif", ".hif", ".heics", ".avif"})
 _RAW = frozenset(

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+DOUBTFUL = 0.5  # a mask with a lower score should be looked at: hardly any that is right has one (docs/annotate.md)
+
 
 @dataclass(frozen=True)
 class Result:
@@ -12,8 +14,9 @@ class Result:
         mask: one concept's, or the index of several; None with overlapping masks, see `concepts`.
         score: of several concepts the lowest of those that were found, or else the highest.
         area: marked pixels.
-        reason: why nothing is marked, or an edge not refined as asked.
-        seconds: reading, marking and writing.
+        reason: why nothing is marked, the mask is known, or an edge not refined as asked.
+        seconds: that reading, encoding, marking and writing took for this picture; of pictures that were encoded
+            together, a share.
         error: why there is no mask; None where there is one.
         made_with: digest of the concepts.
         concepts: of several: name -> score, area, reason, and the mask of its own if masks overlap.
@@ -22,6 +25,7 @@ class Result:
         dropped: parts that were smaller than `min_area`, and their pixels; None where none was.
         remarks: what was done to the picture to read it, each beginning with its kind and a colon.
         remembered: concepts for which later frames of a video have this one as a further shot.
+        known: concepts whose mask was not found: the picture is one that they were made from.
     """
 
     target: str
@@ -38,6 +42,12 @@ class Result:
     dropped: dict[str, int] | None = None
     remarks: list[str] | None = None
     remembered: list[str] | None = None
+    known: list[str] | None = None
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether something was marked whose score is low."""
+        return bool(self.area) and self.score is not None and self.score < DOUBTFUL
 
     def line(self) -> dict[str, Any]:
         """What is written of it: the first seven always, the rest where there is something to say."""

@@ -104,6 +104,7 @@ def _renamed(line: dict[str, Any], name: str) -> dict[str, Any]:
     changed: dict[str, Any] = {}
     if line.get("instances"):
         changed["instances"] = [{**entry, "concept": name} for entry in line["instances"]]
-    if line.get("remembered"):
-        changed["remembered"] = [name]
+    for key in ("remembered", "known"):
+        if line.get(key):
+            changed[key] = [name]
     return {**line, **changed}

@@ -4,7 +4,6 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from insid3.batch.writers import read_scores, write_index, write_mask
 from insid3.config import Config
 from insid3.errors import ConfigError, DataError, ImageError, OutputError
 from insid3.instances import split
-from insid3.storage import write_atomically, write_lines, write_text, writing
+from insid3.storage import copy, sweep, write_lines, write_text
 
 
 def rethreshold(source: Path, output: Path, threshold: float, min_area: int | None = None) -> Iterator[dict[str, Any]]:
@@ -46,6 +45,7 @@ def rethreshold(source: Path, output: Path, threshold: float, min_area: int | No
     labels = read_labels(source)
     if labels is None:
         raise DataError(f"{source} has no concepts.json: run the same insid3 segment again")
+    sweep(output, deep=True)
     write_labels(output, labels)
     told_options = {**settings["options"], "min_area": options.min_area or 0}
     now = {"options": told_options, "rethresholded": threshold, "folder": os.getcwd()}
@@ -58,8 +58,7 @@ def rethreshold(source: Path, output: Path, threshold: float, min_area: int | No
             for file in masks_of(line):
                 if not (source / file).is_file():
                     raise DataError(f"{source / file}, the correction of {line['target']}, is missing")
-                content = partial(Path.write_bytes, data=(source / file).read_bytes())
-                writing(partial(write_atomically, below(output, file), content))
+                copy(source / file, below(output, file))
             done.append({**line, "target": target})
             yield done[-1]
             continue
@@ -82,7 +81,9 @@ def rethreshold(source: Path, output: Path, threshold: float, min_area: int | No
         window = options.window(size, name)
         seen = (window[0].stop - window[0].start, window[1].stop - window[1].start)
         patch, dropped = patch_area(seen, config, patch_size), list[Dropped]()
-        kept = options.finish(list(masks), size, (slice(0, size[0]), slice(0, size[1])), ignored, patch, dropped)
+        known = [label.name in (line.get("known") or ()) for label in labels]
+        whole = (slice(0, size[0]), slice(0, size[1]))
+        kept = options.finish(list(masks), size, whole, ignored, patch, dropped, known)
         told: dict[str, dict[str, Any]] = {}
         for label, ending, mask, dust in zip(labels, endings, kept, dropped, strict=True):
             reason = all_gone(dust, options) if dust and not mask.any() else None
@@ -91,14 +92,13 @@ def rethreshold(source: Path, output: Path, threshold: float, min_area: int | No
                 told[label.name]["dropped"] = dust.told()
             if len(labels) == 1 or options.overlap == "all":
                 told[label.name]["mask"] = f"{name}{ending}.png"
-                writing(partial(write_mask, below(output, f"{name}{ending}.png"), mask))
+                write_mask(below(output, f"{name}{ending}.png"), mask)
         if len(labels) > 1 and options.overlap == "best":
-            writing(partial(write_index, below(output, f"{name}.png"), indexed(kept), [x.colour for x in labels]))
+            write_index(below(output, f"{name}.png"), indexed(kept), [x.colour for x in labels])
         done.append(_line(target, name, told, len(labels) > 1 and options.overlap == "all"))
         if sum(dropped, Dropped()):
             done[-1]["dropped"] = sum(dropped, Dropped()).told()
-        if line.get("remarks"):
-            done[-1]["remarks"] = line["remarks"]
+        done[-1] |= {key: line[key] for key in ("remarks", "known") if line.get(key)}
         if options.instances:
             done[-1]["instances"] = [
                 {"concept": labels[part.concept].name, "box": list(part.box), "area": part.area, "score": 1.0}

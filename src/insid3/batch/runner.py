@@ -117,7 +117,7 @@ class Run:
                 self.work = replace(self.work, together=Worker(self.model, self.work).meet(pool))
             with closing(self.engine(self.work, self.todo)) as results:
                 while not self.stop and (result := next(results, None)) is not None:
-                    writing(partial(append_line, self.folder.results, result.line()))
+                    append_line(self.folder.results, result.line())
                     yield result
         finally:
             self.close()

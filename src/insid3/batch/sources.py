@@ -14,6 +14,7 @@ from insid3.batch.names import exists, safe_name
 from insid3.batch.passed import FOLDER, HIDDEN_FILE, HIDDEN_FOLDER, LINK, LOOP, SPECIAL, VIDEO, Kind, Passed, kind_of
 from insid3.errors import ConfigError, ImageError, OutputError
 from insid3.images import SUFFIXES
+from insid3.parsing import read_content
 
 _ESCAPED = re.compile(r"\[([*?[])\]")  # by glob.escape
 
@@ -129,11 +130,13 @@ class _Search:
             return {picture: picture.relative_to(path) for picture in self._below(path)}, f"folder {given}"
         if path.suffix.lower() == ".txt":
             try:
-                return self._listed(_text(path.read_bytes()), path.parent), f"list {given}"
+                return self._listed(_text(read_content(path)), path.parent), f"list {given}"
             except OSError as error:
                 raise ImageError(
                     f"list {given} cannot be read ({error.strerror}): it must hold a path a line"
                 ) from error
+            except ValueError as error:  # a pipe, or what can be no name
+                raise ImageError(f"list {given} is no file that can be read: it must hold a path a line") from error
         if glob.has_magic(given) and not os.path.lexists(path):
             parts = path.parts
             first = next((i for i, part in enumerate(parts) if _is_magic(part)), len(parts) - 1)
@@ -247,7 +250,12 @@ def _literal(part: str) -> str:
 
 
 def _text_of_stdin() -> str:
-    return _text(sys.stdin.buffer.read()) if hasattr(sys.stdin, "buffer") else sys.stdin.read()
+    if sys.stdin is None or sys.stdin.closed:
+        raise ImageError("the list on standard input cannot be read: standard input is closed")
+    try:
+        return _text(sys.stdin.buffer.read()) if hasattr(sys.stdin, "buffer") else sys.stdin.read()
+    except OSError as error:
+        raise ImageError(f"the list on standard input cannot be read: {error.strerror}") from error
 
 
 def _text(content: bytes) -> str:

@@ -28,9 +28,10 @@ from insid3.encoded import Encoded
 from insid3.errors import ImageError, OutputError, SizeError
 from insid3.images import read_image, read_values
 from insid3.instances import Instance, split
-from insid3.labels import Label, LabelMap
+from insid3.known import as_known, digest_among
+from insid3.labels import Label, LabelMap, decide
 from insid3.pipeline import INSID3
-from insid3.storage import writing
+from insid3.storage import saying
 from insid3.together import Together
 
 _OF_NAMES = (errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ)  # a disk's errors about what a file is called
@@ -42,17 +43,20 @@ class Loaded:
     """A target in memory.
 
     Attributes:
+        seconds: that reading took.
         window: rows and columns that are looked at.
         ignored: what is not to be marked.
         remarks: what was done to the picture to read it.
+        file: what tells its file from others, if a concept was made from one of that length (`known.digest_among`).
     """
 
     target: Target
-    start: float
+    seconds: float
     picture: UInt8[np.ndarray, "H W 3"]
     window: tuple[slice, slice]
     ignored: Bool[np.ndarray, "H W"] | None
     remarks: tuple[str, ...] = ()
+    file: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,14 +131,17 @@ class Worker:
         while group := list(islice(left, self.options.batch)):
             corrections = self.work.corrections
             readable = [one for one in group if isinstance(one, Loaded) and one.target.name not in corrections]
+            start = time.perf_counter()
             encoded = iter(self._encoded(readable))
+            share = (time.perf_counter() - start) / max(len(readable), 1)
             for one in group:
                 if isinstance(one, Result):
                     yield one
                 elif correction := corrections.get(one.target.name):
                     yield self._attempted(one, partial(self._corrected, one, correction))
                 else:
-                    yield self._attempted(one, partial(self._marked, one, next(encoded)))
+                    mine = replace(one, seconds=one.seconds + share)
+                    yield self._attempted(mine, partial(self._marked, mine, next(encoded)))
 
     def of(self, targets: Iterable[Target]) -> Iterator[Result]:
         """Of targets on disk; threads decode ahead."""
@@ -164,19 +171,24 @@ class Worker:
         try:
             config = self.model.config
             picture = read_image(target.path, config.max_pixels, stretch=config.stretch, told=told)
-            return self.prepared(target, picture, start, told)
+            return self.prepared(target, picture, start, told, digest_among(target.path, self.work.concepts))
         except ImageError as error:
             return Result(str(target.path), error=str(error), seconds=_since(start))
 
     def prepared(
-        self, target: Target, picture: UInt8[np.ndarray, "H W 3"], start: float, remarks: Sequence[str] = ()
+        self,
+        target: Target,
+        picture: UInt8[np.ndarray, "H W 3"],
+        start: float,
+        remarks: Sequence[str] = (),
+        file: str = "",
     ) -> Loaded | Result:
         try:
             window = self.options.window(picture.shape[:2], str(target.path))
             ignored = self.options.ignored(target.name, picture.shape[:2], self.model.config.max_pixels)
         except ImageError as error:
             return Result(str(target.path), error=str(error), seconds=_since(start))
-        return Loaded(target, start, picture, window, ignored, tuple(remarks))
+        return Loaded(target, _since(start), picture, window, ignored, tuple(remarks), file)
 
     def label(self, target: Target, encoded: Encoded) -> LabelMap:
         concepts, together = self.work.concepts, self.work.together
@@ -218,9 +230,11 @@ class Worker:
 
     def _attempted(self, loaded: Loaded, make: Callable[[], Result]) -> Result:
         """A target's result, or why there is none; what stops the whole run is raised."""
-        path = loaded.target.path
+        path, start = loaded.target.path, time.perf_counter()
         try:
-            return make()
+            with saying():
+                made = make()
+            return replace(made, seconds=round(loaded.seconds + _since(start), 3))
         except ImageError as error:
             told = str(error)
         except OutputError as error:
@@ -233,31 +247,43 @@ class Worker:
                 raise
             more = str(error) if isinstance(error, SizeError) else "it needs more memory than there is: shrink it"
             told = f"{path}: {more}"
-        return Result(str(path), error=told, seconds=_since(loaded.start))
+        return Result(str(path), error=told, seconds=round(loaded.seconds + _since(start), 3))
 
     def _marked(self, loaded: Loaded, encoded: Encoded | MemoryError) -> Result:
         if isinstance(encoded, MemoryError):
             raise encoded
         options, size = self.options, loaded.picture.shape[:2]
-        found = self.label(loaded.target, encoded)
+        found = self._known(loaded, self.label(loaded.target, encoded))
         seen = loaded.picture[loaded.window].shape[:2]
         patch, dropped = patch_area(seen, self.model.config, self.model.encoder.patch_size), list[Dropped]()
-        masks = options.finish(found.masks, size, loaded.window, loaded.ignored, patch, dropped)
+        known = [one.is_known for one in found.results]
+        masks = options.finish(found.masks, size, loaded.window, loaded.ignored, patch, dropped, known)
         parts: list[Instance] = []
         if options.instances:
-            for i, (mask, result) in enumerate(zip(masks, found.results, strict=True)):
-                parts += split(mask, placed(result.similarity_at(), size, loaded.window, 0) if mask.any() else None, i)
+            for i, (mask, one) in enumerate(zip(masks, found.results, strict=True)):
+                scored = mask.any() and not one.is_known
+                parts += split(mask, placed(one.similarity_at(), size, loaded.window, 0) if scored else None, i)
         self._write(loaded, masks, parts)
         for i, one in enumerate(found.results):
             if options.heat:
                 heat = placed(one.similarity_at(), size, loaded.window, 0)
-                writing(partial(write_heat, self.work.file(loaded.target, "_heat.jpg", i), loaded.picture, heat))
+                write_heat(self.work.file(loaded.target, "_heat.jpg", i), loaded.picture, heat)
             if options.scores:
                 scores = placed(one.scores, size, loaded.window, -1)
-                file = self.work.file(loaded.target, f"_score.{options.scores}", i)
-                writing(partial(write_scores, file, scores))
+                write_scores(self.work.file(loaded.target, f"_score.{options.scores}", i), scores)
         made = self._result(loaded, found, masks, parts, dropped)
         return replace(made, remembered=self.seen(loaded, encoded, masks))
+
+    def _known(self, loaded: Loaded, found: LabelMap) -> LabelMap:
+        """With the masks that are known where the target is a picture of the concepts."""
+        size = loaded.picture.shape[:2]
+        results = tuple(
+            as_known(one, concept, loaded.file, size, loaded.window)
+            for one, concept in zip(found.results, self.work.concepts, strict=True)
+        )
+        if not any(one.is_known for one in results):
+            return found
+        return replace(found, results=results, index=decide(results, self.options.margin))
 
     def _corrected(self, loaded: Loaded, correction: Correction) -> Result:
         masks = correction.masks(loaded.picture.shape[:2], self.labels, self.model.config.max_pixels)
@@ -268,13 +294,13 @@ class Worker:
     def _write(self, loaded: Loaded, masks: Sequence[Bool[np.ndarray, "H W"]], parts: Sequence[Instance]) -> None:
         colours = [label.colour for label in self.labels]
         if len(masks) > 1 and self.options.overlap == "best":
-            writing(partial(write_index, self.work.file(loaded.target, ".png"), indexed(masks), colours))
+            write_index(self.work.file(loaded.target, ".png"), indexed(masks), colours)
         else:
             for i, mask in enumerate(masks):
-                writing(partial(write_mask, self.work.file(loaded.target, ".png", i), mask))
+                write_mask(self.work.file(loaded.target, ".png", i), mask)
         if self.options.overlays:
             boxes, overlay = [part.box for part in parts], self.work.file(loaded.target, "_overlay.jpg")
-            writing(partial(write_overlay, overlay, loaded.picture, masks, colours, boxes))
+            write_overlay(overlay, loaded.picture, masks, colours, boxes)
 
     def _result(
         self,
@@ -291,7 +317,9 @@ class Worker:
             area, reason, score = int(mask.sum()), None if mask.any() else "not in the correction", float(mask.any())
             if found is not None:
                 score, reason = found.results[i].score, found.results[i].reason
-                if not area and (dust or not reason):
+                if not area and found.results[i].is_known:
+                    score = 0.0
+                elif not area and (dust or not reason):
                     score, reason = 0.0, all_gone(dust, self.options)
             told[label.name] = {"score": round(score, 4), "area": area, "reason": reason}
             if dust:
@@ -312,13 +340,15 @@ class Worker:
             score=min((entry["score"] for entry in present), default=max(entry["score"] for entry in told.values())),
             area=sum(entry["area"] for entry in told.values()),
             reason=next(iter(reasons.values()), None) if one else several,
-            seconds=_since(loaded.start),
             made_with=self.work.made_with,
             concepts=None if one else told,
             instances=instances if self.options.instances else None,
             corrected=corrected,
             dropped=sum(dropped, Dropped()).told(),
             remarks=list(loaded.remarks) or None,
+            known=[label.name for label, one in zip(self.labels, found.results, strict=True) if one.is_known] or None
+            if found is not None
+            else None,
         )
 
 

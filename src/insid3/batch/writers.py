@@ -1,5 +1,6 @@
 """Result files of one target."""
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,8 +12,10 @@ from insid3.draw import heat, overlay
 from insid3.errors import ImageError
 from insid3.images import read_values
 from insid3.labels import Colour
-from insid3.storage import write_atomically
+from insid3.storage import write_bytes
+from insid3.storage import write_picture as write_image
 
+_JPEG = 65_500  # pixels of a side, of which JPEG takes no more
 _STEPS = 32767.5  # of a 16-bit score in [-1, 1], 0 is -1
 
 
@@ -30,7 +33,7 @@ def write_index(path: Path, index: UInt8[np.ndarray, "H W"], colours: Sequence[C
 
 def write_picture(path: Path, picture: UInt8[np.ndarray, "H W 3"]) -> None:
     """A JPEG with little loss."""
-    write_atomically(path, lambda temporary: Image.fromarray(picture).save(temporary, quality=95))
+    write_image(path, Image.fromarray(picture), quality=95)
 
 
 def write_overlay(
@@ -52,7 +55,9 @@ def write_heat(path: Path, picture: UInt8[np.ndarray, "H W 3"], similarity: Floa
 def write_scores(path: Path, scores: Float[np.ndarray, "H W"]) -> None:
     """Scores in [-1, 1] as float32 (.npy), or as 16 bits (.png): score = value / 32767.5 - 1."""
     if path.suffix == ".npy":
-        write_atomically(path, lambda temporary: np.save(temporary, scores))
+        encoded = io.BytesIO()
+        np.save(encoded, scores)
+        write_bytes(path, encoded.getbuffer())
     else:
         _save(path, Image.fromarray(np.round((scores + 1) * _STEPS).astype(np.uint16)))
 
@@ -71,4 +76,6 @@ def read_scores(path: Path) -> Float[np.ndarray, "H W"]:
 
 
 def _save(path: Path, image: Image.Image) -> None:
-    write_atomically(path, lambda temporary: image.save(temporary, quality=88))  # which PNG has no use for
+    if path.suffix == ".jpg" and max(image.size) > _JPEG:
+        image.thumbnail((_JPEG, _JPEG))
+    write_image(path, image, quality=88)  # which PNG has no use for

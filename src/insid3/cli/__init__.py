@@ -1,13 +1,14 @@
 """The command line: argument parsing only. Torch is imported by the commands that need it, never for help."""
 
 import sys
+from contextlib import suppress
 from importlib import import_module
 from typing import Annotated
 
 import typer
 
 from insid3 import __version__
-from insid3.cli.terminal import accept_any_name, printable
+from insid3.cli.terminal import accept_any_name, printable, send_output
 from insid3.errors import Insid3Error
 
 COMMANDS = (
@@ -75,10 +76,14 @@ def main() -> None:
     for commands in COMMANDS:
         import_module(f"insid3.cli.{commands}")
     try:
-        app()
+        try:
+            app()
+        finally:
+            send_output()
     except (Insid3Error, OSError) as error:
         lines = f"insid3: {_told(error)}".split("\n  ")  # a list of names, in some messages
-        typer.echo("\n  ".join(map(printable, lines)), err=True)
+        with suppress(OSError):  # nobody reads it
+            typer.echo("\n  ".join(map(printable, lines)), err=True)
         sys.exit(2)
 
 

@@ -157,7 +157,7 @@ def _sheet(results: Path, entries: list[tuple[str, str]], path: Path) -> None:
     from insid3.draw import sheet
     from insid3.errors import DataError
     from insid3.images import read_image
-    from insid3.storage import write_atomically, writing
+    from insid3.storage import write_picture
 
     cells = []
     for caption, mask in entries:
@@ -170,4 +170,4 @@ def _sheet(results: Path, entries: list[tuple[str, str]], path: Path) -> None:
     if not cells:
         raise DataError(f"{results} has no overlays to show")
     image = Image.fromarray(sheet([picture for picture, _ in cells], [caption for _, caption in cells]))
-    writing(lambda: write_atomically(path, lambda temporary: image.save(temporary)))
+    write_picture(path, image)

@@ -50,7 +50,7 @@ def concept(
     insid3 segment --concept cat.insid3 photos/ -o out/
     """
     from insid3.batch.formats.base import parse_colour
-    from insid3.errors import ConfigError, OutputError
+    from insid3.errors import ConfigError
 
     try:
         rgb = parse_colour(colour) if colour else None
@@ -63,10 +63,7 @@ def concept(
         loaded, reference, mask, None, label, from_coco, image, category, negative, called, boxes_as_masks
     )
     made = replace(made, id=id, colour=rgb)
-    try:
-        made.save(output)
-    except OSError as error:
-        raise OutputError(f"cannot write {output}: {error.strerror or error}") from error
+    made.save(output)
     if not model.quiet:
         what = f"concept '{made.name}', {made.shots} shot(s), {made.backbone} at {made.size} px"
         typer.echo(printable(f"{output}: {what}"), err=True)

@@ -1,7 +1,6 @@
 """insid3 evaluate, insid3 report."""
 
 import re
-from collections.abc import Iterator
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
@@ -10,15 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from insid3.cli import app
+from insid3.cli.evaluating import summary, tell, work_through
 from insid3.cli.options import Model, check_writable, with_model
+from insid3.cli.terminal import printable
 from insid3.config import Config
 from insid3.errors import ConfigError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from insid3.eval.predict import Predictor
-    from insid3.eval.run import Done
 
 _WHAT, _HOW = "What is evaluated", "How it is run"
 
@@ -53,6 +51,16 @@ def evaluate(
     seed: Annotated[
         int, typer.Option(help="Of the episodes' random draws.", min=0, max=2**32 - 1, rich_help_panel=_WHAT)
     ] = 0,
+    ignore_index: Annotated[
+        str | None,
+        typer.Option(
+            "--ignore-index",
+            metavar="N|none",
+            help="Of folder:DIR: value of masks that counts neither for nor against; none: all above 0 is the object.",
+            show_default="255 where it stands beside other labels, else none",
+            rich_help_panel=_WHAT,
+        ),
+    ] = None,
     limit: Annotated[
         int | None, typer.Option(help="Only the first N episodes of each list.", min=1, rich_help_panel=_WHAT)
     ] = None,
@@ -153,11 +161,24 @@ def evaluate(
     if episodes is not None:
         if fold != "all" or shots is not None or seed:
             raise ConfigError("--episodes holds drawn episodes: leave out --fold, --shots and --seed")
+        if ignore_index is not None:
+            raise ConfigError("--episodes says what is ignored: leave out --ignore-index")
         lists = sets.checked([each.first(limit) for each in lists_of.load(episodes)])
     else:
-        lists = sets.draw(datasets or [], readers, fold=_fold(fold), shots=shots, seed=seed, limit=limit)
+        lists = sets.draw(
+            datasets or [],
+            readers,
+            fold=_fold(fold),
+            shots=shots,
+            seed=seed,
+            limit=limit,
+            ignore_index=_ignore_index(ignore_index),
+        )
     count = sum(len(each.episodes) for each in lists)
     if not model.quiet:
+        for each in lists:
+            for note in [*each.notes, *(f"left out: class {cls} {why}" for cls, why in each.left_out.items())]:
+                typer.echo(printable(f"{each.set}: {note}"), err=True)
         console.print(f"{count} episodes, hash {lists_of.digest_of(lists)}", highlight=False)
     if episodes_out is not None:
         lists_of.save(lists, episodes_out)
@@ -205,10 +226,12 @@ def evaluate(
 
             load = partial(same_encoder, model.loader(), made_with(loaded.encoder))
             elsewhere = partial(remote, partial(model_predictors, load, **grid), evaluation, model.pool)
-        _progress(evaluation.run(elsewhere), console, quiet=model.quiet, verbose=model.verbose)
+        before = sum(len(record.outcomes) for record in evaluation.records.values())
+        work_through(evaluation.run(elsewhere), console, quiet=model.quiet, verbose=model.verbose)
         found = write_outputs(evaluation, limit)
     if not model.quiet:
-        _tell(found, output)
+        tell(found, output)
+        typer.echo(summary(found, count, before), err=True)
     raise typer.Exit(1 if any(numbers["errors"] for numbers in found.values()) else 0)
 
 
@@ -232,7 +255,7 @@ def report(
             raise ConfigError(f"-o {output}: the report is written as NAME.md and NAME.html, give one of them")
         report.check_installed()
     text = compare.text_of(*runs) if len(runs) == 2 else compare.text_of_one(runs[0])
-    typer.echo(text.rstrip())
+    typer.echo("\n".join(map(printable, text.rstrip().splitlines())))
     if output is not None:
         report.write_report(output.parent, output.stem, text)
 
@@ -242,6 +265,16 @@ def _fold(text: str) -> int | None:
         return None
     if not re.fullmatch("-?[0-9]+", text):
         raise ConfigError(f"--fold must be 'all' or a number, got {text!r}")
+    return int(text)
+
+
+def _ignore_index(text: str | None) -> int | Literal["auto", "none"]:
+    if text is None:
+        return "auto"
+    if text == "none":
+        return "none"
+    if not re.fullmatch("[0-9]{1,5}", text):
+        raise ConfigError(f"--ignore-index must be a value of masks, such as 255, or 'none', got {text!r}")
     return int(text)
 
 
@@ -301,58 +334,3 @@ def _variants(
 
 def _flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
-
-
-def _progress(episodes: Iterator["Done"], console: "Console", *, quiet: bool, verbose: bool) -> None:
-    from rich.markup import escape
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    from insid3.eval.run import Running
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[running]}"),
-        TimeRemainingColumn(),
-    )
-    done = 0
-    with Progress(*columns, console=console, disable=quiet) as progress:
-        bars: dict[int, Any] = {}
-        running: dict[int, Running] = {}
-        try:
-            for each, outcomes in episodes:
-                if id(each) not in bars:
-                    bars[id(each)] = progress.add_task(escape(each.name), total=len(each.episodes), running="")
-                    running[id(each)] = Running(each)
-                done += 1
-                for outcome in outcomes:
-                    if outcome.error is not None:
-                        console.print(f"[red]failed[/red] {escape(outcome.error)}", highlight=False, soft_wrap=True)
-                    elif verbose:
-                        line = f"{outcome.id}: {outcome.iou:.1f}, {outcome.seconds:.2f} s"
-                        console.print(escape(line), highlight=False, soft_wrap=True)
-                running[id(each)].add(outcomes[0])
-                progress.update(bars[id(each)], advance=1, running=str(running[id(each)]))
-        except KeyboardInterrupt:
-            progress.stop()
-            console.print(f"stopped after {done} episodes; the same command (without --overwrite) continues")
-            raise typer.Exit(130) from None
-
-
-def _tell(found: dict[str, dict[str, Any]], output: Path) -> None:
-    """The numbers, to stdout."""
-    for name, numbers in found.items():
-        if name != ".":
-            typer.echo(name)
-        for title, its in numbers["sets"].items():
-            if its.get("miou") is not None:
-                typer.echo(
-                    f"{title:12} mIoU {its['miou']:5.1f}   FB-IoU {its['fb_iou']:5.1f}   {its['episodes']} episodes"
-                )
-            elif its.get("pck"):
-                values = "  ".join(f"{alpha}: {value:.1f}" for alpha, value in its["pck"].items())
-                typer.echo(f"{title:12} PCK  {values}   {its['episodes']} pairs")
-        if numbers["miou"] is not None:
-            typer.echo(f"{'mean':12} mIoU {numbers['miou']:5.1f}")
-    typer.echo(f"{output / ('report.html' if '.' in found else 'sweep.html')}")

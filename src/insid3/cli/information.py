@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from insid3 import __version__
-from insid3.backbones.registry import REGISTRY
+from insid3.backbones.registry import REGISTRY, SATELLITE, find
 from insid3.cli import app
 from insid3.storage import CACHES, cache_dir
 
@@ -32,7 +32,7 @@ def backbones() -> None:
         table.add_column(
             heading, justify="right" if heading in ("parameters", "patch", "size", "rank", "tau") else "left"
         )
-    for backbone in REGISTRY.values():
+    for backbone in {**REGISTRY, **SATELLITE}.values():
         settings = backbone.defaults
         assert settings is not None
         facts = f"{backbone.parameters:g} M", backbone.patch_size, settings.size, settings.rank, settings.tau
@@ -42,6 +42,7 @@ def backbones() -> None:
     typer.echo(
         "\ndinov2-vits14 comes with the extra 'embedded' and works offline; it is a stand-in, not the paper's model.\n"
         "dinov3-* are downloaded at first use or read from --weights FILE; dinov3-vitl16 is the paper's.\n"
+        "dinov3-*-sat493m were trained on satellite pictures; their weights are recognised under the other names too.\n"
         "timm:NAME takes any other patch-token ViT of timm, uncalibrated.\n"
         "--preset plus is calibrated for dinov2-vits14; with dinov3-* its weights are the literature's, uncalibrated."
     )
@@ -63,7 +64,8 @@ def doctor() -> None:
         "engine": f"{_engine(device)}, timm {timm.__version__}",
         "device": f"{device} ({torch.get_num_threads()} threads), computing in {str(dtype).removeprefix('torch.')}",
         "cache": f"{folder} ({'writable' if os.access(existing, os.W_OK) else 'NOT writable: set INSID3_CACHE'})",
-        "weights": ", ".join(name for name in REGISTRY if weights_here(name)) or "none here: see 'insid3 backbones'",
+        "weights": ", ".join(name for name in (*REGISTRY, *SATELLITE) if weights_here(name))
+        or "none here: see 'insid3 backbones'",
     }
     for extra, missing in extras().items():
         rows[f"extra {extra}"] = (
@@ -117,8 +119,8 @@ def weights_here(name: str) -> bool:
     from insid3.backbones import embedded, timm_vit
     from insid3.errors import MissingExtraError
 
-    if REGISTRY[name].source != "embedded":
-        return timm_vit.is_cached(REGISTRY[name])
+    if (backbone := find(name)).source != "embedded":
+        return timm_vit.is_cached(backbone)
     try:
         return embedded.cached_file().exists() or embedded.wheel_file().exists()
     except MissingExtraError:

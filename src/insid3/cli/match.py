@@ -33,7 +33,7 @@ def match(
 
     insid3 match --reference boat.jpg --points "417,180 300,220" target.jpg -o plot.jpg
     """
-    from insid3.errors import ConfigError, OutputError
+    from insid3.errors import ConfigError
     from insid3.points import parse_points
 
     try:
@@ -43,7 +43,7 @@ def match(
     if output is not None:
         from PIL import Image
 
-        if output.suffix.lower() not in Image.registered_extensions():
+        if Image.registered_extensions().get(output.suffix.lower()) not in Image.SAVE:
             raise ConfigError(f"--output must end in .jpg, .png or another picture format, got {output}")
         check_writable(output.parent)
     loaded = model.load()
@@ -60,10 +60,7 @@ def match(
 
         from insid3.draw import matches
         from insid3.images import read_image
-        from insid3.storage import write_atomically
+        from insid3.storage import write_picture
 
         plot = Image.fromarray(matches(read_image(reference), read_image(target), np.array(known), found.xy))
-        try:
-            write_atomically(output, lambda file: plot.save(file))
-        except (OSError, ValueError) as error:
-            raise OutputError(f"cannot write {output}: {error}") from error
+        write_picture(output, plot)

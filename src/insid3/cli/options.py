@@ -80,7 +80,12 @@ _MODEL = [
         None,
         "published, equal to the authors' code, or plus: better masks, see docs/accuracy.md. [default: published]",
     ),
-    _model_option("weights", Path | None, None, "Weights file (.pth, .safetensors) instead of the hub."),
+    _model_option(
+        "weights",
+        Path | None,
+        None,
+        "Weights file (.pth, .safetensors), or folder of transformers, instead of the hub.",
+    ),
     _model_option("device", str, "auto", "auto, cpu, cuda, cuda:1, mps."),
     _model_option("dtype", str, "auto", "auto (float32 on CPUs), float32, bfloat16, float16."),
     _model_option(
@@ -149,7 +154,11 @@ class Model:
             warnings.simplefilter("ignore")
         elif not self.verbose:
             warnings.formatwarning = lambda message, *_: f"insid3: {printable(message)}\n"
-        return self.loader()()
+        model = self.loader()()
+        origin = getattr(model.encoder, "origin", None)
+        if self._options["weights"] and origin is not None and not self.quiet:
+            typer.echo(printable(f"insid3: {origin}"), err=True)
+        return model
 
 
 def with_model(command: Callable[..., None]) -> Callable[..., None]:

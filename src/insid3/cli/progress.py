@@ -31,11 +31,14 @@ class _Tally:
         below: those with a concept whose score is too low to count.
         parts: those that were smaller than --min-area.
         remarks: by their kinds, of how many pictures each was made.
+        known: those that are pictures of a concept.
     """
 
     done: int = 0
     failed: int = 0
     empty: int = 0
+    doubtful: int = 0
+    known: int = 0
     below: int = 0
     parts: int = 0
     remarks: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
@@ -44,6 +47,8 @@ class _Tally:
         self.done += 1
         self.failed += result.error is not None
         self.empty += result.area == 0
+        self.doubtful += result.is_doubtful
+        self.known += bool(result.known)
         self.below += bool(low)
         self.parts += (result.dropped or {}).get("parts", 0)
         for kind, details in {kind: details for kind, _, details in map(_split, result.remarks or [])}.items():
@@ -108,13 +113,21 @@ def about_names(targets: Sequence["Target"]) -> Iterator[str]:
 
 
 def _summary(run: "Run", tally: _Tally, passed: "Passed | None", verbose: bool) -> Iterator[str]:
+    from insid3.batch.result import DOUBTFUL
+
     least = run.model.config.min_score
     below = f", {tally.below} below --min-score {least:g}" if least else ""
-    counts = [f"{tally.done - tally.failed} marked ({tally.empty} empty{below})", f"{tally.failed} failed"]
+    marked = f"{tally.done - tally.failed} marked ({tally.empty} empty{below}, {tally.doubtful} doubtful)"
+    skipped = [f"{run.done_before} done before"] if run.done_before else []
+    skipped += [f"{len(passed)} passed over"] if passed else []
+    why = f" ({', '.join(skipped)})" if skipped else ""
+    counts = [marked, f"{tally.failed} failed", f"{run.done_before + len(passed or ())} skipped{why}"]
     parts = f"{tally.parts} part{'' if tally.parts == 1 else 's'}"
     counts += [f"{parts} dropped"] if tally.parts else []
-    counts += [f"{len(passed)} passed over"] if passed else []
-    counts += [f"{run.done_before} done before"] if run.done_before else []
+    if tally.known:
+        yield f"pictures of the example among the targets: {tally.known}; their masks are those that were drawn"
+    if tally.doubtful:
+        yield f"doubtful: {tally.doubtful} with a score below {DOUBTFUL:g}; insid3 review lists them"
     if tally.parts:
         least_area = run.work.options.min_area
         small = "smaller than a patch" if least_area == "patch" else f"of fewer than {least_area} pixels"

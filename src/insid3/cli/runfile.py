@@ -22,14 +22,17 @@ _NOT_KEPT = ("config", "overwrite", "dry_run", "quiet", "verbose", "shard")
 def _read(context: typer.Context, path: Path | None) -> Path | None:
     if path is None or context.resilient_parsing:
         return path
-    try:
-        values = tomllib.loads(path.read_text("utf-8-sig"))
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read as TOML: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} cannot be read as TOML: it is not UTF-8 (byte {error.start})") from error
-    except ValueError as error:
-        raise ConfigError(f"{path} cannot be read as TOML: {error}") from error
+    from insid3.parsing import clipped, parsing, read_content  # numpy is no part of --help
+
+    with parsing(path, "TOML", ConfigError):
+        try:
+            values = tomllib.loads(read_content(path).decode("utf-8-sig"))
+        except OSError as error:
+            raise ConfigError(f"{path} cannot be read as TOML: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"{path} cannot be read as TOML: it is not UTF-8 (byte {error.start})") from error
+        except tomllib.TOMLDecodeError as error:
+            raise ConfigError(f"{path} cannot be read as TOML: {error}") from error
     known = {_name(parameter): parameter for parameter in context.command.params}
     defaults: dict[str, Any] = {}
     for name, value in values.items():
@@ -37,12 +40,14 @@ def _read(context: typer.Context, path: Path | None) -> Path | None:
         if parameter is None or parameter.name in ("config", None):
             close = difflib.get_close_matches(name, known, 1)
             hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(sorted(known))}"
-            raise ConfigError(f"{path} has an unknown entry {name!r}; {hint}")
+            raise ConfigError(f"{path} has an unknown entry {clipped(repr(name))}; {hint}")
         several = getattr(parameter, "multiple", False) or parameter.nargs == -1
         if parameter.name in _OF_NUMBERS and isinstance(value, list):
             value = ",".join(map(str, value))
         if isinstance(value, dict) or isinstance(value, list) != several:
-            raise ConfigError(f"{path}: {name} must be {'a list' if several else 'one value'}, got {value!r}")
+            raise ConfigError(
+                f"{path}: {name} must be {'a list' if several else 'one value'}, got {clipped(repr(value))}"
+            )
         defaults[str(parameter.name)] = _from_address(value)
     context.default_map = {**(context.default_map or {}), **defaults}
     return path

@@ -1,6 +1,7 @@
 """What reaches a terminal: any name, on any encoding, without control characters."""
 
 import io
+import os
 import sys
 import unicodedata
 
@@ -14,10 +15,29 @@ def printable(text: object) -> str:
 
 
 def accept_any_name() -> None:
-    """Let standard output and error show what their encoding lacks as escapes, where they would fail."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
+    """Let standard output and error show what their encoding lacks as escapes, where they would fail.
+
+    One that is closed (`>&-`) goes nowhere.
+    """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: PTH123, SIM115  until the program ends
+        if isinstance(stream := getattr(sys, name), io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def send_output() -> None:
+    """Write what standard output still holds; a reader that has gone (`| head -1`) misses nothing.
+
+    Raises:
+        OSError: it cannot be written, for want of space and the like.
+    """
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python tries once more when it ends
+        if not isinstance(error, BrokenPipeError):
+            raise
 
 
 def _shown(letter: str) -> str:

@@ -60,7 +60,11 @@ End = Annotated[str | None, option(_WHICH, "--to", help="As --from; that frame i
 def video(
     context: typer.Context,
     source: Annotated[
-        str, typer.Argument(help="A video file; or frames: a folder, a pattern, a list (.txt).", show_default=False)
+        str,
+        typer.Argument(
+            help="A video file, or an animated GIF, PNG or WebP; or frames: a folder, a pattern, a list (.txt).",
+            show_default=False,
+        ),
     ],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder for masks, video and results.jsonl.", show_default=False)
@@ -79,7 +83,10 @@ def video(
     every: Every = 1,
     begin: Begin = None,
     end: End = None,
-    fps: Annotated[float, option(_WHICH, "--fps", help="Frames per second of a folder of frames.")] = 25,
+    fps: Annotated[
+        float | None,
+        option(_WHICH, "--fps", help="Frames per second of a folder of frames, or of a raw stream.", show_default="25"),
+    ] = None,
     memory: Annotated[
         int,
         option(_MEMORY, "--memory", help="Confident earlier frames, at most, as further examples; 2 is a good number."),
@@ -131,12 +138,14 @@ def video(
     from insid3.batch.runner import Run
     from insid3.labels import numbered
     from insid3.video.film import film as write_film
-    from insid3.video.frames import in_order, overlays
+    from insid3.video.frames import in_order, marked, overlays
     from insid3.video.memory import Bank, Memory
 
     bank = Bank(memory, memory_score, memory_gap) if memory else None
     passed = Passed()
     found = _frames(source, output, every, begin, end, fps, model, passed, kept=frames or bool(chosen))
+    if found.note and not model.quiet:
+        typer.echo(printable(found.note), err=True)
     loaded = model.load()
     concepts = make_concepts(
         loaded, reference, mask, concept, label, from_coco, image, category, negative, name, boxes_as_masks
@@ -152,14 +161,19 @@ def video(
     runfile.write(output / "run.toml", context)
     failed = work_through(run, model, " and ".join(entry.name for entry in labels[:3]), overwrite, passed)
     if film:
-        count = write_film(output / "overlay.mp4", overlays(found, run.work), found.rate / every)
+        shown = marked(found, run.work)
+        length = found.length - found.time(shown[0]) if shown else None
+        pictures = overlays(found, run.work)
+        count = write_film(output / "overlay.mp4", pictures, found.rate / every, found.aspect, length)
         if count and not model.quiet:
             typer.echo(printable(f"{output / 'overlay.mp4'}: {count} frames"), err=True)
     export(output, chosen, quiet=model.quiet)
     raise typer.Exit(1 if failed else 0)
 
 
-@app.command("frames", epilog="Needs PyAV: the extra 'video'.")
+@app.command(
+    "frames", epilog="Exit status: 0 all written, 1 some frames cannot be read. Needs PyAV: the extra 'video'."
+)
 def write_frames(
     source: Annotated[Path, typer.Argument(help="A video file.", show_default=False)],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for NUMBER.png.", show_default=False)],
@@ -173,46 +187,62 @@ def write_frames(
     """
     from PIL import Image
 
-    from insid3.storage import write_atomically, writing
+    from insid3.storage import write_picture
     from insid3.video.clip import Clip, chosen
 
     check_writable(output)
     clip, written = Clip(source), 0
-    for index, picture in clip.pictures(
-        [i for i in chosen(clip.expected, clip.at, every, begin, end) if i < len(clip.moments)]
-    ):
+    wanted = chosen(clip.expected, clip.at, every, begin, end)
+    held = [index for index in wanted if index < len(clip.moments)]
+    for index, picture in clip.pictures(held):
         if isinstance(picture, ImageError):
             typer.echo(printable(f"failed {picture}"), err=True)
-            continue
-        image, written = Image.fromarray(picture), written + 1
-        writing(partial(write_atomically, output / f"{index:06d}.png", image.save))
+        else:
+            write_picture(output / f"{index:06d}.png", Image.fromarray(picture))
+            written += 1
+    missing = clip.missing() if clip.is_cut_off and held != wanted else ""
     told = f"{written} frames of {len(clip.moments)}, {float(clip.rate):.4g} per second: {output}"
-    typer.echo(printable(told), err=True)
-    raise typer.Exit(0 if written else 1)
+    for line in filter(None, (clip.note, missing, told)):
+        typer.echo(printable(line), err=True)
+    raise typer.Exit(0 if written == len(wanted) else 1)
 
 
 def _frames(
-    source: str, output: Path, every: int, begin: str | None, end: str | None, fps: float, model: Model,
+    source: str, output: Path, every: int, begin: str | None, end: str | None, fps: float | None, model: Model,
     passed: "Passed", *, kept: bool,
 ) -> "Frames":  # fmt: skip
     from fractions import Fraction
 
-    from insid3.batch.passed import VIDEOS
     from insid3.batch.sources import find_targets
     from insid3.images import MAX_PIXELS
     from insid3.video.clip import Clip, chosen
     from insid3.video.frames import ClipFrames, PictureFrames, natural
 
-    path = Path(source)
-    if path.suffix.lower() in VIDEOS or (path.is_file() and path.suffix.lower() != ".txt"):
+    if fps is not None and not 0.001 <= fps <= 1000:
+        raise ConfigError(f"--fps must lie between 0.001 and 1000 frames per second, got {fps:g}")
+    rate, most = Fraction(fps or 25).limit_denominator(1001), model.given("max_pixels") or MAX_PIXELS
+    if _is_video(source):
+        path = Path(source)
         if path.resolve().parent == output.resolve():
             raise OutputError(f"{source} lies in the output folder {output}: use another one")
-        clip = Clip(path)
+        clip = Clip(path, most, rate if fps else None)
         indices = chosen(clip.expected, clip.at, every, begin, end)
         return ClipFrames(clip, indices, output / "frames" if kept else None)
-    if not 0 < fps < 1000:
-        raise ConfigError(f"--fps must lie between 0 and 1000, got {fps}")
-    rate = Fraction(fps).limit_denominator(1001)
     targets = sorted(find_targets([source], output, passed), key=lambda target: natural(target.name))
     indices = chosen(len(targets), lambda seconds: int(seconds * rate), every, begin, end)
-    return PictureFrames(targets, indices, rate, model.given("max_pixels") or MAX_PIXELS, model.given("stretch"))
+    return PictureFrames(targets, indices, rate, most, model.given("stretch"))
+
+
+def _is_video(source: str) -> bool:
+    """Whether a source is one file of moving pictures; else it says where pictures are."""
+    from insid3.batch.names import exists
+    from insid3.batch.passed import VIDEOS
+    from insid3.images import SUFFIXES
+    from insid3.video.animation import is_animated
+
+    path = Path(source)
+    if not exists(path):
+        return path.suffix.lower() in VIDEOS
+    if path.suffix.lower() in SUFFIXES:
+        return is_animated(path)
+    return not path.is_dir() and path.suffix.lower() != ".txt"

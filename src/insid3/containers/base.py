@@ -10,6 +10,8 @@ from typing import Any
 
 from insid3.containers.ifd import Directory, Seekable
 
+MANY = 200_000  #: pieces of which a file may be made; those that cameras and programs write have fewer
+
 
 class Pieces(io.RawIOBase):
     """Pieces of a file, given as (start, end), and bytes, one after the other as one file that can only be read.
@@ -85,6 +87,7 @@ class Container:
         channels: samples of a pixel.
         top: the value of full brightness that the file declares, 0 where it declares none.
         directory: of a TIFF.
+        size: (height, width), where the decoder takes memory for the pixels as soon as it is asked for them.
         refused: why nothing can be read from it, as the end of a sentence; "" if something can.
     """
 
@@ -98,4 +101,10 @@ class Container:
     channels: int = 0
     top: int = 0
     directory: Directory = field(default_factory=lambda: Directory({}))
+    size: tuple[int, int] | None = None
     refused: str = ""
+
+
+def in_pieces(file: Pieces, kind: str) -> Container:
+    """Refuse a file that is made to be slow: its pieces would be followed for minutes."""
+    return Container(file, kind, refused=f"is made of more than {MANY:,} pieces: save it anew")

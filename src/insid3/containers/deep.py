@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Shaped
 
 from insid3.containers.base import Container, Pieces
+from insid3.parsing import Flaw
 
 _GAP = rb"(?:\s|#[^\r\n]*[\r\n])+"
 _NETPBM = re.compile(rb"P([2356])" + _GAP + rb"(\d{1,9})" + _GAP + rb"(\d{1,9})" + _GAP + rb"(\d{1,5})\s")
@@ -26,7 +27,7 @@ def netpbm_values(file: Pieces) -> Shaped[np.ndarray, "H W c"]:
     """All bits of a PGM or PPM whose values need two bytes.
 
     Raises:
-        ValueError: cut short, or not numbers.
+        Flaw: cut short, or not numbers.
     """
     found = _header(file)
     assert found is not None
@@ -37,7 +38,7 @@ def netpbm_values(file: Pieces) -> Shaped[np.ndarray, "H W c"]:
     else:
         text = re.sub(rb"#[^\r\n]*", b"", file.read())
         if not re.fullmatch(rb"[\d\s]*", text):
-            raise ValueError("it holds something other than numbers")
+            raise Flaw("it holds something other than numbers")
         values = np.fromstring(text.decode("ascii"), np.uint16, sep=" ")[: int(np.prod(shape))]
     return values.reshape(shape)
 

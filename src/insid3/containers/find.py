@@ -4,6 +4,7 @@ import re
 
 from insid3.containers.base import Container, Pieces
 from insid3.containers.deep import read_jpeg2000, read_netpbm
+from insid3.containers.gif import read_gif
 from insid3.containers.jpeg import read_jpeg
 from insid3.containers.png import SIGNATURE, read_png
 from insid3.containers.tiff import read_tiff
@@ -22,7 +23,7 @@ def container_of(file: Pieces, *, stored: bool = False) -> Container:
         stored: as in `read_tiff`.
 
     Raises:
-        ValueError: damaged where it matters.
+        Flaw: damaged where it matters.
     """
     file.seek(0)
     head = file.read(32)
@@ -34,6 +35,8 @@ def container_of(file: Pieces, *, stored: bool = False) -> Container:
         return read_tiff(file, stored)
     if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
         return read_webp(file)
+    if head.startswith((b"GIF87a", b"GIF89a")):
+        return read_gif(file)
     if head[:1] == b"P" and head[1:2] in b"2356":
         return read_netpbm(file)
     if head.startswith((b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  ")):

@@ -7,7 +7,6 @@ from typing import Protocol, runtime_checkable
 
 _FORMS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q", 18: "Q"}  # of whole numbers
 _SIZES = {2: 1, 5: 8, 7: 1, 10: 8, 11: 4, 12: 8} | {kind: struct.calcsize(form) for kind, form in _FORMS.items()}
-_MANY = 4096  # numbers that one tag may hold and still be read; what is asked for has a handful
 
 
 @runtime_checkable
@@ -24,14 +23,12 @@ class Entry:
 
     Attributes:
         raw: as it is stored in the directory.
-        values: its whole numbers; empty if it holds anything else, or too many.
-        text: what it holds if it is text.
+        first: its first number, which is all that is asked for; None if it holds none, or something else.
         inside: whether its data lie within the file.
     """
 
     raw: bytes
-    values: tuple[int, ...] = ()
-    text: str = ""
+    first: int | None = None
     inside: bool = True
 
 
@@ -57,7 +54,7 @@ class Directory:
     def number(self, tag: int, default: int = 0) -> int:
         """The first number of a tag, `default` where it has none."""
         entry = self.entries.get(tag)
-        return entry.values[0] if entry and entry.values else default
+        return default if entry is None or entry.first is None else entry.first
 
     def with_only(self, tags: frozenset[int], changed: Mapping[int, int]) -> bytes:
         """The directory, as long as it is, without other tags, some set to a 16-bit number, and none to follow."""
@@ -114,12 +111,9 @@ def _entry(file: Seekable, size: int, raw: bytes, order: str, big: bool) -> Entr
         at = struct.unpack(order + ("Q" if big else "I"), data)[0]
         if at + length > size:
             return Entry(raw, inside=False)
-        if count > _MANY or (kind != 2 and kind not in _FORMS):
-            return Entry(raw)
         file.seek(at)
-        data = file.read(length)
-    if kind == 2:
-        return Entry(raw, text=data[:length].decode("latin-1").strip("\0 "))
-    if kind not in _FORMS:
+        data = file.read(8)
+    form = _FORMS.get(kind)
+    if form is None or not count:
         return Entry(raw)
-    return Entry(raw, struct.unpack_from(f"{order}{count}{_FORMS[kind]}", data))
+    return Entry(raw, struct.unpack_from(order + form, data.ljust(8, b"\0"))[0])

@@ -4,14 +4,16 @@ import re
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count
 
 import numpy as np
 
-from insid3.containers.base import Container, Pieces
+from insid3.containers.base import MANY, Container, Pieces, in_pieces
 from insid3.containers.exif import BAD_EXIF, is_readable
 
 _MARKER = re.compile(rb"\xff+([^\x00\xd0-\xd7\xff])")  # that ends what is coded
-_END = b"\xff\xd9"
+_END, _SCAN = b"\xff\xd9", b"\xff\xda"
+_SCANS = 100  # passes over all pixels; programs make about ten
 # In the place of what is missing; what is decoded from it differs from what is decoded from nothing.
 _FILLERS = (bytes((i * 37 + 11) % 251 for i in range(256)), bytes((i * 91 + 77) % 253 for i in range(256)))
 
@@ -20,7 +22,9 @@ def read_jpeg(file: Pieces) -> Container:
     """What a JPEG says. The decoder gets all but the application segments that colours do not depend on."""
     parts: list[tuple[int, int] | bytes] = [(0, 2)]
     exif, xmp, at = None, None, 2
-    while True:
+    for piece in count():
+        if piece == MANY:
+            return in_pieces(file, "JPEG")
         file.seek(at)
         head = file.read(4)
         code = head[1] if len(head) == 4 and head[0] == 0xFF else 0xDA
@@ -46,6 +50,11 @@ def read_jpeg(file: Pieces) -> Container:
     return Container(Pieces(file, parts), "JPEG", file, exif or b"", xmp, repairs)
 
 
+def has_many_scans(data: bytes) -> bool:
+    """Whether a JPEG is made to be slow: each of its scans goes over all pixels."""
+    return data.count(_SCAN) > _SCANS and _coded(data).scans > _SCANS  # previews have scans too
+
+
 def _says_colours(code: int, data: bytes) -> bool:
     jfif, adobe = data.startswith(b"JFIF\0") and len(data) >= 14, data.startswith(b"Adobe") and len(data) >= 12
     return (code == 0xE0 and jfif) or (code == 0xEE and adobe)
@@ -53,11 +62,12 @@ def _says_colours(code: int, data: bytes) -> bool:
 
 @dataclass(frozen=True)
 class _Coded:
-    """Where the coded pixels end, whether the end marker follows, and whether all scans have begun."""
+    """Where the coded pixels end, whether the end marker follows, whether all scans have begun, and how many."""
 
     end: int
     marked: bool
     begun: bool
+    scans: int
 
 
 def missing_rows(data: bytes, decode: Callable[[bytes], np.ndarray]) -> tuple[int, bytes]:
@@ -85,21 +95,21 @@ def missing_rows(data: bytes, decode: Callable[[bytes], np.ndarray]) -> tuple[in
 
 def _coded(data: bytes) -> _Coded:
     """Follow the scans to where they end."""
-    at, needed, seen = 2, set[tuple[int, int]](), set[tuple[int, int]]()
+    at, needed, seen, scans = 2, set[tuple[int, int]](), set[tuple[int, int]](), 0
     while found := _MARKER.search(data, at):
         code, at = found[1][0], found.end()
         if code == 0xD9:
-            return _Coded(found.start(), True, needed <= seen)
+            return _Coded(found.start(), True, needed <= seen, scans)
         length = int.from_bytes(data[at : at + 2], "big")
         segment = data[at + 2 : at + length]
         if at + length > len(data):
-            return _Coded(found.start(), False, False)
+            return _Coded(found.start(), False, False, scans)
         if 0xC0 <= code <= 0xCF and code not in (0xC4, 0xC8, 0xCC) and len(segment) > 5:
             needed = {(name, k) for name in segment[6::3] for k in range(64)}
         elif code == 0xDA and segment:
-            count = segment[0]
-            first, last, shift = (segment[1 + 2 * count :] + b"\0\0\0")[:3]
+            scans, parts = scans + 1, segment[0]
+            first, last, shift = (segment[1 + 2 * parts :] + b"\0\0\0")[:3]
             if not shift & 15:
-                seen |= {(name, k) for name in segment[1 : 1 + 2 * count : 2] for k in range(first, last + 1)}
+                seen |= {(name, k) for name in segment[1 : 1 + 2 * parts : 2] for k in range(first, last + 1)}
         at += length
-    return _Coded(len(data), False, needed <= seen)
+    return _Coded(len(data), False, needed <= seen, scans)

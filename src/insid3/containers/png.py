@@ -5,11 +5,13 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from insid3.containers.base import Container, Pieces
+from insid3.containers.base import MANY, Container, Pieces, in_pieces
 from insid3.containers.exif import is_readable
+from insid3.parsing import Flaw
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _LONG = 2**20  # bytes of metadata above which chunks are not read
+_CHECKED = 1000  # chunks that are looked at; inflating more of them takes minutes, and only serves a note
 _LENGTHS = {b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"pHYs": 9, b"tIME": 7}
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
 
@@ -34,11 +36,13 @@ def read_png(file: Pieces) -> Container:
     """What a PNG says; compressed metadata are never inflated beyond a megabyte.
 
     Raises:
-        ValueError: a critical chunk before the pixels has a wrong checksum.
+        Flaw: a critical chunk before the pixels has a wrong checksum.
     """
     parts: list[tuple[int, int] | bytes] = [(0, len(SIGNATURE))]
     odd, exif, xmp, bits, channels, ended = [], None, None, 8, 1, False
-    for chunk in _chunks(file):
+    for number, chunk in enumerate(_chunks(file)):
+        if number == MANY:
+            return in_pieces(file, "PNG")
         data = b""
         if chunk.whole and chunk.length <= _LONG and chunk.kind != b"IDAT":
             file.seek(chunk.start + 4)
@@ -46,7 +50,7 @@ def read_png(file: Pieces) -> Container:
             data = named[4:]
             right = file.read(4) == struct.pack(">I", zlib.crc32(named))
             if chunk.critical and not right:
-                raise ValueError(f"the checksum of its {_name(chunk.kind)} chunk is wrong")
+                raise Flaw(f"the checksum of its {_name(chunk.kind)} chunk is wrong")
         if chunk.critical:
             parts.append((chunk.start, min(chunk.end, file.size)))
             if chunk.kind == b"IHDR" and len(data) == 13:
@@ -59,7 +63,7 @@ def read_png(file: Pieces) -> Container:
             exif = exif or _profile(chunk.kind, data)
         elif chunk.kind == b"iTXt" and data.startswith(b"XML:com.adobe.xmp\0\0"):
             xmp = data
-        if chunk.whole and (what := _oddity(chunk, data, right=not data or right)):
+        if number < _CHECKED and chunk.whole and (what := _oddity(chunk, data, right=not data or right)):
             odd.append(what)
     repairs = [f"metadata dropped ({', '.join(dict.fromkeys(odd))})"] if odd else []
     if not ended:
@@ -73,7 +77,7 @@ def check_pixels(file: Pieces) -> None:
     """Whether the chunks that hold pixels are as they were written.
 
     Raises:
-        ValueError: one has a wrong checksum.
+        Flaw: one has a wrong checksum.
     """
     for chunk in _chunks(file):
         if chunk.kind != b"IDAT" or not chunk.whole:
@@ -84,7 +88,7 @@ def check_pixels(file: Pieces) -> None:
             some = file.read(min(left, _LONG))
             found, left = zlib.crc32(some, found), left - len(some)
         if file.read(4) != struct.pack(">I", found):
-            raise ValueError("the checksum of its IDAT chunk is wrong")
+            raise Flaw("the checksum of its IDAT chunk is wrong")
 
 
 def _chunks(file: Pieces) -> Iterator[_Chunk]:

@@ -1,8 +1,9 @@
 """WebP: the pixels for the decoder, and the orientation."""
 
 import struct
+from itertools import count
 
-from insid3.containers.base import Container, Pieces
+from insid3.containers.base import MANY, Container, Pieces, in_pieces
 from insid3.containers.exif import BAD_EXIF, is_readable
 
 _NEEDED = (b"VP8X", b"VP8 ", b"VP8L", b"ALPH", b"ANIM", b"ANMF")
@@ -12,14 +13,19 @@ _METADATA = 0b0010_1100  # flags that announce a profile, EXIF and XMP data
 def read_webp(file: Pieces) -> Container:
     """What a WebP says. The decoder gets no metadata; those at the end may be cut off."""
     parts: list[tuple[int, int] | bytes] = []
-    exif, xmp, at, length = None, None, 12, 4
-    while True:
+    exif, xmp, at, length, canvas = None, None, 12, 4, None
+    for piece in count():
+        if piece == MANY:
+            return in_pieces(file, "WEBP")
         file.seek(at)
         head = file.read(8)
         if len(head) < 8:
             break
         kind, size = struct.unpack("<4sI", head)
         end = at + 8 + size + size % 2
+        if kind in (b"VP8X", b"VP8 ", b"VP8L"):
+            canvas = canvas or _canvas(kind, file.read(10))
+            file.seek(at + 8)
         if kind == b"VP8X" and size == 10:
             flags, rest = file.read(1), (at + 9, end)
             parts += [head + bytes([flags[0] & ~_METADATA] if flags else b""), rest]
@@ -34,4 +40,16 @@ def read_webp(file: Pieces) -> Container:
         at = end
     start = b"RIFF" + struct.pack("<I", length) + b"WEBP"
     repairs = (BAD_EXIF,) if exif is not None and not is_readable(exif) else ()
-    return Container(Pieces(file, [start, *parts]), "WEBP", file, exif or b"", xmp, repairs)
+    return Container(Pieces(file, [start, *parts]), "WEBP", file, exif or b"", xmp, repairs, size=canvas)
+
+
+def _canvas(kind: bytes, data: bytes) -> tuple[int, int] | None:
+    """(height, width) as the first chunk says; None if it is cut short or of another kind."""
+    if len(data) < 10:
+        return None
+    if kind == b"VP8X":
+        return int.from_bytes(data[7:10], "little") + 1, int.from_bytes(data[4:7], "little") + 1
+    if kind == b"VP8L":
+        sides = int.from_bytes(data[1:5], "little")
+        return (sides >> 14 & 0x3FFF) + 1, (sides & 0x3FFF) + 1
+    return int.from_bytes(data[8:10], "little") & 0x3FFF, int.from_bytes(data[6:8], "little") & 0x3FFF

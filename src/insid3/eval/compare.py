@@ -1,6 +1,5 @@
 """Two runs of the same episodes, in pairs."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +11,9 @@ from insid3.errors import DataError
 from insid3.eval import report
 from insid3.eval.episodes import load
 from insid3.eval.metrics import bootstrap_mean, bootstrap_miou, bootstrap_weights, class_iou, interval
-from insid3.eval.run import Outcome
-from insid3.storage import flat, read_lines
+from insid3.eval.outcome import Outcome, read_outcomes
+from insid3.parsing import Flaw, as_dict, parsing, read_json
+from insid3.storage import flat
 
 _Both = tuple[Outcome, Outcome]
 
@@ -78,14 +78,12 @@ def text_of_one(folder: Path) -> str:
     Raises:
         DataError: there is none, or it is from another version.
     """
-    results = read_results(folder)
+    results, file = read_results(folder), folder / "results.json"
     try:
-        return report.text_of(results)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise DataError(
-            f"{folder / 'results.json'} is laid out otherwise ({error!r:.120}): run insid3 evaluate again, "
-            "it keeps what is done"
-        ) from error
+        with parsing(file, "insid3 evaluate"):
+            return report.text_of(results)
+    except DataError as error:
+        raise DataError(f"{file} is laid out otherwise: run insid3 evaluate again, it keeps what is done") from error
 
 
 def text_of(first: Path, second: Path) -> str:
@@ -103,7 +101,7 @@ def text_of(first: Path, second: Path) -> str:
         ]
         for each in found
     ]
-    settings = [flat(_json(folder / "run.json", "score_at")) for folder in (first, second)]
+    settings = [_json(folder / "run.json", "score_at", flatten=True) for folder in (first, second)]
     names = dict.fromkeys([*settings[0], *settings[1]])
     differ = [
         f"- {name}: {settings[0].get(name)} and {settings[1].get(name)}"
@@ -131,18 +129,14 @@ def text_of(first: Path, second: Path) -> str:
     )
 
 
-def _json(file: Path, *keys: str) -> dict[str, Any]:
-    try:
-        found: dict[str, Any] = json.loads(file.read_text("utf-8"))
+def _json(file: Path, *keys: str, flatten: bool = False) -> dict[str, Any]:
+    if not file.exists():
+        raise DataError(f"{file}: no such file; is {file.parent} the output of an insid3 evaluate that has finished?")
+    with parsing(file, "insid3 evaluate"):
+        found = as_dict(read_json(file), "content")
         if missing := [key for key in keys if key not in found]:
-            raise ValueError(f"no {missing[0]!r}")
-    except OSError as error:
-        raise DataError(
-            f"{file}: {error.strerror or error}; is {file.parent} the output of an insid3 evaluate that has finished?"
-        ) from error
-    except (ValueError, TypeError) as error:
-        raise DataError(f"{file} is damaged ({error}): run insid3 evaluate again, it keeps what is done") from error
-    return found
+            raise Flaw(f"has no {missing[0]!r}: run insid3 evaluate again, it keeps what is done")
+        return flat(found) if flatten else found
 
 
 def _outcomes(folder: Path) -> dict[str, Outcome]:
@@ -151,10 +145,7 @@ def _outcomes(folder: Path) -> dict[str, Outcome]:
         raise DataError(f"{folder} holds no results.jsonl: give a folder that insid3 evaluate wrote (-o)")
     lists = next((each for each in (folder / "episodes.json", folder.parent / "episodes.json") if each.exists()), None)
     ids = None if lists is None else {episode.id for each in load(lists) for episode in each.episodes}
-    try:
-        found = [Outcome.of(line) for line in read_lines(file)]
-    except (ValueError, TypeError, AttributeError) as error:
-        raise DataError(f"{file} is not from insid3 evaluate ({error!r:.120})") from error
+    found = read_outcomes(file)
     return {outcome.id: outcome for outcome in found if outcome.iou is not None and (ids is None or outcome.id in ids)}
 
 

@@ -3,15 +3,18 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from insid3.errors import DataError
+from insid3.parsing import Flaw, as_dict, as_list, parsing, read_json, shown
 from insid3.storage import write_text
 
 _FORMAT, _VERSION = "insid3-episodes", 1
+_LONGEST = 2000  # letters of a name
+_FAR = 1e7  # pixels that a point may be away
 # How a mask comes out of its files: its kind (`reader.MASKS`) and what that needs, files first. Paths, here and below,
 # are relative to the data root, with slashes.
 Recipe = tuple[Any, ...]
@@ -76,6 +79,8 @@ class EpisodeList:
         length: number of episodes of a full evaluation.
         classes: name of each class. In published sets those that never occur count as well, with an IoU of 0.
         root: where a user's own data is; None for what lies below the data root.
+        left_out: classes that have no episodes because they have too few pictures, and why.
+        notes: what was decided about the data when this was drawn.
     """
 
     dataset: str
@@ -87,6 +92,8 @@ class EpisodeList:
     classes: dict[str, str]
     episodes: tuple[Episode | Pair, ...]
     root: str | None = None
+    left_out: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -123,6 +130,7 @@ def save(lists: Sequence[EpisodeList], path: Path) -> None:
     texts = []
     for episodes in lists:
         head = {key: value for key, value in vars(episodes).items() if key not in ("episodes", "fingerprints")}
+        head = {key: value for key, value in head.items() if value or key not in ("left_out", "notes")}
         lines = ",\n".join(json.dumps(asdict(episode), ensure_ascii=False) for episode in episodes.episodes)
         texts.append(f'{json.dumps(head, ensure_ascii=False)[:-1]}, "episodes": [\n{lines}\n]}}')
     whole = f'{{"format": "{_FORMAT}", "version": {_VERSION}, "lists": [\n' + ",\n".join(texts) + "\n]}\n"
@@ -135,22 +143,21 @@ def load(path: Path) -> list[EpisodeList]:
     Raises:
         DataError: missing, damaged, or something else.
     """
-    try:
-        data = json.loads(path.read_text("utf-8"))
-        if data["format"] != _FORMAT or data["version"] != _VERSION:
+    with parsing(path, "list of episodes"):
+        data = as_dict(read_json(path), "content")
+        if data.get("format") != _FORMAT or data.get("version") != _VERSION:
             raise DataError(f"{path} is not a list of episodes that this insid3 reads: draw it again (--episodes-out)")
-        lists = [EpisodeList(**{**each, "episodes": tuple(map(_episode, each["episodes"]))}) for each in data["lists"]]
+        lists = [_list(as_dict(each, "list")) for each in as_list(data.get("lists"), "lists")]
         for each in lists:
-            _check(each)
+            check_list(each)
             if unknown := {episode.cls for episode in each.episodes} - each.classes.keys():
                 raise DataError(f"{path}: {each.name} has episodes of classes that it does not list: {unknown}")
         return lists
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror or error}") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f"{path} is not a list of episodes ({error!r:.120}): draw it again (--episodes-out)") from error
+
+
+def _list(data: dict[str, Any]) -> EpisodeList:
+    episodes = tuple(map(_episode, as_list(data.get("episodes"), "episodes")))
+    return EpisodeList(**{**data, "episodes": episodes, "notes": tuple(as_list(data.get("notes", []), "notes"))})
 
 
 def _episode(data: dict[str, Any]) -> Episode | Pair:
@@ -166,30 +173,51 @@ def _view(data: dict[str, Any]) -> View:
     return View(data["picture"], tuple(data["mask"]), tuple(data["box"]) if data["box"] else None)
 
 
-def _check(each: EpisodeList) -> None:
-    """ValueError: values of other types than they are declared with, or paths out of the data root."""
-    texts = [each.dataset, each.set, *each.classes, *each.classes.values(), *([] if each.root is None else [each.root])]
-    numbers, boxes, paths = [each.fold, each.shots, each.seed, each.length], list[object](), list[object]()
+def check_list(each: EpisodeList) -> None:
+    """Look for values of other types than they are declared with, and for paths out of the data root.
+
+    Raises:
+        Flaw: there is one.
+    """
+    _texts([each.dataset, each.set, *([] if each.root is None else [each.root]), *each.notes], "name")
+    for table in (each.classes, each.left_out):
+        _texts([*as_dict(table, "classes"), *table.values()], "class")
+    for name in ("fold", "shots", "seed", "length"):
+        if type(getattr(each, name)) is not int:
+            raise Flaw(f"has {shown(getattr(each, name))} as {name}, not a whole number")
     for episode in each.episodes:
-        texts += [episode.id, episode.cls]
-        paths += files_of(episode)
-        if isinstance(episode, Episode):
-            boxes += [view.box for view in (episode.target, *episode.references) if view.box is not None]
-        else:
-            points = [value for point in (*episode.source_points, *episode.target_points) for value in point]
-            if not all(isinstance(value, int | float) for value in (*points, episode.threshold)):
-                raise ValueError(f"points of {episode.id}")
-    for value in (*texts, *paths):
+        _texts([episode.id], "id")
+        _texts([episode.cls], "class")
+        for path in files_of(episode):
+            _check_path(path)
+        if isinstance(episode, Pair):
+            for value in (*sum(episode.source_points + episode.target_points, ()), episode.threshold):
+                if not isinstance(value, int | float) or abs(value) > _FAR:
+                    raise Flaw(f"has points of {episode.id} that are no numbers of pixels, such as {shown(value)}")
+            continue
+        views = (episode.target, *episode.references)
+        for box in [view.box for view in views if view.box is not None]:
+            if not (isinstance(box, tuple) and len(box) == 4 and all(type(side) is int for side in box)):
+                raise Flaw(f"has the box {box!r:.60}, not four whole numbers")
+        for recipe in [view.mask for view in views] + [episode.ignore or ()]:
+            if not all(isinstance(part, str | int) for part in recipe):
+                raise Flaw(f"has a mask of {episode.id} that is made of something else than text and whole numbers")
+
+
+def _texts(values: Sequence[Any], what: str) -> None:
+    for value in values:
         if not isinstance(value, str):
-            raise ValueError(f"{value!r} is no text")
-    for box in boxes:
-        if not (isinstance(box, tuple) and len(box) == 4 and all(type(side) is int for side in box)):
-            raise ValueError(f"box {box!r}")
-    if not all(type(number) is int for number in numbers):
-        raise ValueError(f"fold, shots, seed, length: {numbers}")
-    for path in map(str, paths):
-        if Path(path).is_absolute() or ".." in Path(path).parts:
-            raise ValueError(f"{path!r} lies outside of the data root")
+            raise Flaw(f"has {shown(value)} as {what}, not text")
+        if len(value) > _LONGEST:
+            raise Flaw(f"has {shown(value)} as {what}, which is too long")
+
+
+def _check_path(path: Any) -> None:
+    _texts([path], "file name")
+    if Path(path).is_absolute() or ".." in Path(path).parts:
+        raise Flaw(f"has the file name {shown(path)}, which lies outside of the data root")
+    if not path.isprintable() or max(map(len, Path(path).parts), default=0) > 250:
+        raise Flaw(f"has the file name {shown(path)}, which no file can have")
 
 
 def _digest(data: Any) -> str:

@@ -1,13 +1,11 @@
 """Episodes as files for another program: a folder that `episodes:DIR` reads again."""
 
 import json
-import shutil
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from PIL import Image
 
 from insid3.batch.writers import write_mask
@@ -15,7 +13,7 @@ from insid3.errors import DataError
 from insid3.eval.episodes import Episode, EpisodeList, Recipe, View
 from insid3.eval.reader import Reader, Readers
 from insid3.images import is_upright
-from insid3.storage import write_atomically, write_text, writing
+from insid3.storage import copy, write_picture, write_text
 
 
 def export(lists: Sequence[EpisodeList], readers: Readers, folder: Path) -> int:
@@ -66,18 +64,15 @@ def _written(reader: Reader, view: View, folder: Path) -> str:
     whole = view.box is None and source.suffix.lower() in (".jpg", ".png") and is_upright(source)
     if whole:
         file = folder / "images" / f"{stem}{source.suffix.lower()}"
-        writing(lambda: write_atomically(file, lambda temporary: shutil.copyfile(source, temporary)))
+        copy(source, file)
     else:
-        picture = Image.fromarray(reader.picture(view))
-        writing(lambda: write_atomically(folder / "images" / f"{stem}.png", lambda temporary: picture.save(temporary)))
-    pixels = reader.mask(view)
-    writing(lambda: write_mask(mask, pixels))
+        write_picture(folder / "images" / f"{stem}.png", Image.fromarray(reader.picture(view)))
+    write_mask(mask, reader.mask(view))
     return stem
 
 
 def _ignored(reader: Reader, target: View, recipe: Recipe, stem: str, folder: Path) -> str:
     file = folder / "ignore" / f"{stem}.png"
     if not file.exists():
-        pixels: np.ndarray = reader.mask(target, recipe)
-        writing(lambda: write_mask(file, pixels))
+        write_mask(file, reader.mask(target, recipe))
     return stem

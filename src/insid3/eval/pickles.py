@@ -1,127 +1,298 @@
-"""Pickles and .npy files of data sets, without running what is in them."""
+"""Read pickles and .npy files of data sets without running, or believing, what is in them.
 
+What a file declares (lengths, shapes, types, numbers of the memo) is held against what the file holds before anything
+is made of it. That, and what may be a key, is checked at every step: hence the unpickler written in Python.
+"""
+
+import io
+import math
 import pickle
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sized
 from pathlib import Path
-from typing import Any, BinaryIO
+from types import NoneType
+from typing import Any, ClassVar
 
 import numpy as np
 
 from insid3.errors import DataError
+from insid3.parsing import Flaw, clipped, parsing, read_content
+
+_CODE = re.compile(r"[|<>=]?[biufcSUO][0-9]{0,9}")
+_SHAPE = r"(?:\d{1,19}L?, ?)*(?:\d{1,19}L?)?"
+_NPY = re.compile(rf"\{{'descr': '({_CODE.pattern})', 'fortran_order': (True|False), 'shape': \(({_SHAPE})\),? ?\}}\s*")
+_KINDS = {
+    bool: "a truth value", int: "a whole number", float: "a number", str: "text", bytes: "bytes", list: "a list",
+    tuple: "a tuple", dict: "a dict", set: "a set", frozenset: "a set", np.ndarray: "an array", NoneType: "nothing",
+}  # fmt: skip
+_KEY_BITS = 60  # of a whole number that is a key: larger ones can be chosen so that all of them collide
+_SLACK = 2**16  # bytes that a small file may copy
 
 
 class _Dtype:
-    """What stands in for numpy's dtypes while a file is read.
+    """Stand in for numpy's dtypes while a file is read.
 
     Numpy would believe the flags that a file gives a dtype, and then take numbers for addresses. Of all that a file
     says, only the kind, the size and the byte order are taken.
     """
 
     def __init__(self, code: str, *_: object) -> None:
-        if not re.fullmatch(r"[|<>=]?[biufcSUO][0-9]*", code):
-            raise ValueError(f"dtype {code!r} is not of plain numbers or text")
-        self.dtype = np.dtype(code)
+        self.dtype = _dtype(code)
 
-    def __setstate__(self, state: tuple[Any, ...]) -> None:
+    def set_state(self, state: tuple[Any, ...]) -> None:
         _, order, *structure = state[:5]
         if any(part is not None for part in structure):
-            raise ValueError("a dtype with fields")
+            raise Flaw("holds a dtype with fields")
         self.dtype = self.dtype.newbyteorder(order)
 
 
 class _Array(np.ndarray):
-    """An array whose dtype comes as a `_Dtype`."""
+    """An array whose content comes once, after it was made."""
 
-    def __setstate__(self, state: tuple[Any, ...]) -> None:
-        version, shape, dtype, is_fortran, data = state
-        super().__setstate__((version, shape, _plain(dtype), is_fortran, data))
+    is_filled = False
+
+    def set_state(self, state: tuple[Any, ...]) -> None:
+        _, shape, dtype, is_fortran, data = state
+        if self.is_filled:
+            raise Flaw("fills an array twice")
+        self.is_filled = True
+        data = data.encode("latin1") if isinstance(data, str) else data  # of Python 2
+        dtype = _plain(dtype)
+        if not isinstance(data, list if dtype.hasobject else bytes):
+            raise Flaw(f"fills an array of {dtype.name} with {_kind(data)}")
+        _check_shape(shape, dtype, len(data))
+        self.__setstate__((1, shape, dtype, bool(is_fortran), data))  # type: ignore[arg-type]
+
+
+def _dtype(code: str) -> np.dtype[Any]:
+    if not _CODE.fullmatch(code):
+        raise Flaw(f"holds the dtype {code[:40]!r}, which is not of plain numbers or text")
+    return np.dtype(code)
 
 
 def _plain(dtype: Any) -> np.dtype[Any]:
     if not isinstance(dtype, _Dtype):
-        raise TypeError(f"{type(dtype).__name__} in the place of a dtype")
+        raise Flaw(f"has {_kind(dtype)} in the place of a dtype")
     return dtype.dtype
+
+
+def _check_shape(shape: Any, dtype: np.dtype[Any], length: int) -> None:
+    """Refuse a shape that is not that of `length` bytes, or of so many objects."""
+    sizes = shape if isinstance(shape, tuple) else (None,)
+    if len(sizes) > 32 or any(type(size) is not int or size < 0 for size in sizes):
+        raise Flaw("holds an array whose shape is not up to 32 whole numbers of 0 or more")
+    needed = math.prod(sizes) * (1 if dtype.hasobject else max(dtype.itemsize, 1))
+    if needed != length or math.prod(max(size, 1) for size in sizes) > max(length, 2**31):
+        what = "objects" if dtype.hasobject else "bytes"
+        raise Flaw(f"holds an array of {length:,} {what}, its shape and type need {needed:,}")
 
 
 def _empty_array(*_: object) -> np.ndarray:
     return np.ndarray.__new__(_Array, (0,), np.int8)
 
 
+def _kind(value: object) -> str:
+    """What a value is called in a message."""
+    return next((name for kind, name in _KINDS.items() if isinstance(value, kind)), "something else")
+
+
+def _only_named(*_: object) -> None:
+    """Stand in for the kind of array that follows."""
+    raise Flaw("calls numpy.ndarray")
+
+
 def _scalar(dtype: Any, data: bytes) -> Any:
-    return np.frombuffer(data, _plain(dtype), count=1)[0]
+    return _from_buffer(data, dtype, (1,), "C")[0]
 
 
-def _from_buffer(data: bytes, dtype: Any, shape: tuple[int, ...], order: Any) -> np.ndarray:
-    return np.frombuffer(data, _plain(dtype)).reshape(shape, order=order)  # refuses objects
+def _from_buffer(data: bytes, dtype: Any, shape: tuple[int, ...], order: str) -> np.ndarray:
+    dtype = _plain(dtype)
+    if dtype.hasobject or not isinstance(data, bytes):
+        raise Flaw(f"takes {_kind(data)} for the memory of an array")
+    _check_shape(shape, dtype, len(data))
+    return np.frombuffer(data, dtype).reshape(shape, order="F" if order == "F" else "C")
+
+
+def _dict(*parts: Any) -> dict[Any, Any]:
+    """What `dict`, `OrderedDict` and `defaultdict` are made of; the last one's function is not kept."""
+    items = parts[-1] if parts and not callable(parts[-1]) else ()
+    pairs = items.items() if isinstance(items, dict) else items
+    return {_key(key): value for key, value in pairs}
+
+
+def _set(elements: Iterable[Any] = ()) -> set[Any]:
+    return set(map(_key, elements))
+
+
+def _frozen_set(elements: Iterable[Any] = ()) -> frozenset[Any]:
+    return frozenset(map(_key, elements))
+
+
+def _key(value: Any, depth: int = 2) -> Any:
+    """Return what may be a key. Others can be made so that their hash takes for ever, or all the stack."""
+    if isinstance(value, tuple) and depth and len(value) <= 16:
+        return tuple(_key(part, depth - 1) for part in value)
+    if not isinstance(value, str | bytes | int | float | np.integer | np.floating | np.bool_ | None):
+        raise Flaw(f"has {_kind(value)} as a key")
+    if isinstance(value, int) and value.bit_length() > _KEY_BITS:
+        raise Flaw(f"has a whole number of more than {_KEY_BITS} bits as a key")
+    return value
 
 
 # What files may name, by module and name, and what they get. Numpy's functions have moved between its versions.
-_KNOWN: dict[tuple[str, str], Any] = {
-    ("numpy", "ndarray"): "numpy.ndarray",  # only named as the kind of array that follows
+_KNOWN: dict[tuple[str, str], Callable[..., Any]] = {
+    ("numpy", "ndarray"): _only_named,
     ("numpy", "dtype"): _Dtype,
     **{(f"numpy.{core}.multiarray", "_reconstruct"): _empty_array for core in ("core", "_core")},
     **{(f"numpy.{core}.multiarray", "scalar"): _scalar for core in ("core", "_core")},
     **{(f"numpy.{core}.numeric", "_frombuffer"): _from_buffer for core in ("core", "_core")},
     ("_codecs", "encode"): lambda text, _: text.encode("latin1"),  # how protocol 2 keeps bytes
     ("builtins", "bytes"): lambda: b"",  # and these where there are none
-}
-_PLAIN = {("collections", "OrderedDict"), ("collections", "defaultdict")} | {
-    ("builtins", name) for name in ("dict", "list", "tuple", "set", "frozenset", "int")
+    **{("builtins", kind.__name__): kind for kind in (list, tuple, int)},
+    ("builtins", "dict"): _dict,
+    ("builtins", "set"): _set,
+    ("builtins", "frozenset"): _frozen_set,
+    ("collections", "OrderedDict"): _dict,
+    ("collections", "defaultdict"): _dict,
 }
 
 
 def load_pickle(path: Path) -> Any:
-    """What a pickle holds, if that is plain containers, numbers, text and numpy arrays.
+    """Return what a pickle holds, if that is plain containers, numbers, text and numpy arrays.
 
     Raises:
         DataError: missing, damaged, or it names anything else, which is neither imported nor called.
+        SizeError: it needs more memory than there is.
     """
-    return _read(path, lambda file: _Restricted(file, path).load())
+    with parsing(path, "pickle"):
+        return _Restricted(path, read_content(path)).load()
 
 
 def load_array(path: Path) -> np.ndarray:
-    """What an .npy file holds; objects in it as `load_pickle`.
+    """Return what an .npy file holds; objects in it as `load_pickle`.
 
-    Raises:
-        DataError: see `load_pickle`.
+    Raises: as `load_pickle`.
     """
+    with parsing(path, ".npy"):
+        data = read_content(path)
+        version = data[6:8]
+        if data[:6] != b"\x93NUMPY" or version not in (b"\1\0", b"\2\0", b"\3\0"):
+            raise Flaw("does not begin as such a file does")
+        start = 10 if version == b"\1\0" else 12
+        end = start + int.from_bytes(data[8:start], "little")
+        header = _NPY.fullmatch(data[start : min(end, start + 10_000)].decode("latin1"))
+        if header is None:
+            raise Flaw("has a header that does not say the type and shape of plain numbers, text or objects")
+        code, order, sizes = header.groups()
+        dtype, shape = _dtype(code), tuple(int(size.rstrip("L")) for size in re.split(", ?", sizes) if size)
+        if dtype.hasobject:
+            found = _Restricted(path, data[end:]).load()
+            if not isinstance(found, np.ndarray) or found.size != math.prod(shape):
+                raise Flaw(f"does not hold the {math.prod(shape):,} objects that its header tells of")
+            return np.asarray(found, object).reshape(shape)
+        needed = math.prod(shape) * max(dtype.itemsize, 1)
+        if end + needed > len(data):
+            raise Flaw(f"is cut short: of {needed:,} bytes it holds {max(0, len(data) - end):,}")
+        _check_shape(shape, dtype, needed)
+        flat = np.frombuffer(data[end : end + needed], dtype)
+        return flat.reshape(shape, order="F" if order == "True" else "C")
 
-    def load(file: BinaryIO) -> np.ndarray:
-        first = np.lib.format.read_magic(file) == (1, 0)
-        read_header = np.lib.format.read_array_header_1_0 if first else np.lib.format.read_array_header_2_0
-        if not read_header(file)[2].hasobject:
-            file.seek(0)
-            return np.load(file, allow_pickle=False)
-        return np.asarray(_Restricted(file, path).load(), dtype=object)
 
-    return _read(path, load)
+class _Restricted(pickle._Unpickler):
+    """The steps that pickles of plain data are made of; each declared length meets the end of the file at once."""
 
+    stack: list[Any]
+    append: Callable[[Any], None]
+    pop_mark: Callable[[], list[Any]]
+    read: Callable[[int], bytes]
+    dispatch: ClassVar[dict[int, Callable[["_Restricted"], None]]] = {  # type: ignore[assignment]
+        code: step  # type: ignore[misc]
+        for code, step in pickle._Unpickler.dispatch.items()
+        if code
+        not in b"".join(
+            (
+                pickle.PERSID, pickle.BINPERSID, pickle.INST, pickle.OBJ, pickle.NEWOBJ, pickle.NEWOBJ_EX, pickle.EXT1,
+                pickle.EXT2, pickle.EXT4, pickle.DUP, pickle.NEXT_BUFFER, pickle.READONLY_BUFFER,
+            )
+        )
+    }  # fmt: skip
 
-def _read(path: Path, load: Callable[[BinaryIO], Any]) -> Any:
-    try:
-        with path.open("rb") as file:
-            return load(file)
-    except DataError:
-        raise
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror or error}") from error
-    except Exception as error:  # damaged files make it raise nearly anything
-        raise DataError(f"{path} is damaged or of another format ({error!r:.120}): copy it again") from error
-
-
-class _Restricted(pickle.Unpickler):
-    def __init__(self, file: BinaryIO, path: Path) -> None:
-        super().__init__(file)
-        self._path = path
+    def __init__(self, path: Path, data: bytes) -> None:
+        super().__init__(io.BytesIO(data))
+        self._path, self._left = path, 4 * len(data) + _SLACK
 
     def find_class(self, module: str, name: str) -> Any:
         module = "builtins" if module == "__builtin__" else module  # Python 2's
         if (module, name) in _KNOWN:
             return _KNOWN[module, name]
-        if (module, name) in _PLAIN:
-            return super().find_class(module, name)
         raise DataError(
-            f"{self._path} asks for {module}.{name}, but data sets hold only plain containers and numpy arrays: "
-            "refused, nothing was run. Get the file from its publisher"
+            f"{self._path} asks for {clipped(f'{module}.{name}', 80)}, but data sets hold only plain containers and "
+            "numpy arrays: refused, nothing was run. Get the file from its publisher"
         )
+
+    def spend(self, *values: Any) -> None:
+        """Count what is about to be copied: a few bytes could ask for the same large thing again and again."""
+        self._left -= sum(len(value) for value in values if isinstance(value, Sized) and not callable(value))
+        if self._left < 0:
+            raise Flaw("asks for more than it holds")
+
+    def reduce(self) -> None:
+        arguments, function = self.stack.pop(), self.stack[-1]
+        if not callable(function):  # what can be called came from `find_class`
+            raise Flaw(f"calls {_kind(function)}")
+        self.spend(*arguments)
+        self.stack[-1] = function(*arguments)
+
+    def build(self) -> None:
+        state, made = self.stack.pop(), self.stack[-1]
+        if not isinstance(made, _Dtype | _Array):
+            raise Flaw(f"gives {_kind(made)} a state")
+        self.spend(*state)
+        made.set_state(state)
+
+    def append_one(self) -> None:
+        value = self.stack.pop()
+        self.top(list).append(value)
+
+    def append_all(self) -> None:
+        values = self.pop_mark()
+        self.top(list).extend(values)
+
+    def set_one(self) -> None:
+        value, key = self.stack.pop(), self.stack.pop()
+        self.top(dict)[_key(key)] = value
+
+    def set_all(self) -> None:
+        values, target = self.pop_mark(), self.top(dict)
+        for key, value in zip(values[::2], values[1::2], strict=True):
+            target[_key(key)] = value
+
+    def add_all(self) -> None:
+        values = self.pop_mark()
+        self.top(set).update(map(_key, values))
+
+    def make_dict(self) -> None:
+        values = self.pop_mark()
+        self.append({_key(key): value for key, value in zip(values[::2], values[1::2], strict=True)})
+
+    def make_frozen_set(self) -> None:
+        values = self.pop_mark()
+        self.append(_frozen_set(values))
+
+    def read_bytearray(self) -> None:
+        """Numpy's way to write what may be written to."""
+        self.append(self.read(int.from_bytes(self.read(8), "little")))
+
+    def top(self, kind: type) -> Any:
+        if type(self.stack[-1]) is not kind:
+            raise Flaw(f"adds to {_kind(self.stack[-1])} what belongs into a {kind.__name__}")
+        return self.stack[-1]
+
+
+_Restricted.dispatch |= {
+    pickle.REDUCE[0]: _Restricted.reduce, pickle.BUILD[0]: _Restricted.build, pickle.APPEND[0]: _Restricted.append_one,
+    pickle.APPENDS[0]: _Restricted.append_all, pickle.SETITEM[0]: _Restricted.set_one,
+    pickle.SETITEMS[0]: _Restricted.set_all, pickle.ADDITEMS[0]: _Restricted.add_all,
+    pickle.DICT[0]: _Restricted.make_dict, pickle.FROZENSET[0]: _Restricted.make_frozen_set,
+    pickle.BYTEARRAY8[0]: _Restricted.read_bytearray,
+}  # fmt: skip

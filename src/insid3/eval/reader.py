@@ -1,6 +1,5 @@
 """Pictures and masks of episodes, as arrays."""
 
-import json
 from collections.abc import Callable
 from functools import cache, lru_cache
 from pathlib import Path
@@ -9,10 +8,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, UInt8
 
-from insid3.errors import DataError, Insid3Error, MissingExtraError
+from insid3.errors import DataError, ImageError
 from insid3.eval.episodes import Recipe, View
+from insid3.eval.outlines import rasterised
 from insid3.eval.pickles import load_array, load_pickle
 from insid3.images import MAX_PIXELS, picture_size, read_image, read_mask, read_values
+from insid3.parsing import Flaw, as_list, parsing, read_json, shown
 
 Size = tuple[int, int]
 
@@ -49,18 +50,22 @@ class Reader:
             DataError: a file that holds something else than the recipe asks for.
             ImageError: a file that cannot be read.
         """
-        kind, *arguments = recipe or view.mask
-        size = self.size(view.picture)
-        try:
-            mask = MASKS[kind](self, size, *arguments)
-        except Insid3Error:
-            raise
-        except Exception as error:  # what is in the file decides what goes wrong, pycocotools' own included
-            raise DataError(f"{self.root / arguments[0]} has no mask {arguments[1:]} ({error!r:.120})") from error
-        if mask.shape != size:
+        kind, file, *arguments = recipe or view.mask
+        (height, width), path = self.size(view.picture), self.root / file
+        if height * width > self.max_pixels:
+            raise ImageError(
+                f"{self.root / view.picture} has {width} x {height} pixels, the limit is {self.max_pixels:,} in all: "
+                "raise it with max_pixels= (--max-pixels) if you trust the file"
+            )
+        with parsing(path, "annotation"):
+            try:
+                mask = MASKS[kind](self, (height, width), file, *arguments)
+            except Flaw as flaw:
+                raise Flaw(f"has no mask of {', '.join(map(shown, arguments))}: it {flaw}") from flaw
+        if mask.shape != (height, width):
             raise DataError(
-                f"{self.root / arguments[0]} is a mask of {mask.shape[1]} x {mask.shape[0]} pixels, its picture "
-                f"{view.picture} has {size[1]} x {size[0]}"
+                f"{path} is a mask of {mask.shape[1]} x {mask.shape[0]} pixels, its picture {view.picture} has "
+                f"{width} x {height}"
             )
         return self._cut(mask, view)
 
@@ -82,12 +87,8 @@ class Reader:
             return load_pickle(path)
         if path.suffix == ".npy":
             return load_array(path)
-        try:
-            return json.loads(path.read_text("utf-8"))
-        except OSError as error:
-            raise DataError(f"{path}: {error.strerror or error}") from error
-        except ValueError as error:
-            raise DataError(f"{path} is not JSON ({error}): copy it again") from error
+        with parsing(path, "JSON"):
+            return read_json(path)
 
 
 class Readers:
@@ -117,16 +118,14 @@ class Readers:
         return self._kept[root]
 
 
-def rasterised(segmentation: Any, size: Size) -> Bool[np.ndarray, "H W"]:
-    """COCO's polygons or RLE."""
-    try:
-        from pycocotools import mask as rle
-    except ImportError as error:
-        raise MissingExtraError("reading this data set", "evaluate") from error
-    if isinstance(segmentation, dict) and not isinstance(segmentation["counts"], list):
-        return rle.decode(segmentation).astype(bool)
-    encoded = rle.frPyObjects(segmentation, *size)
-    return rle.decode(rle.merge(encoded) if isinstance(encoded, list) else encoded).astype(bool)
+def lookup(data: Any, *keys: Any) -> Any:
+    """Return `data[key][key]...` of an annotation file; Flaw if it is laid out otherwise."""
+    for key in keys:
+        try:
+            data = data[key]
+        except (KeyError, IndexError, TypeError) as error:
+            raise Flaw(f"has no entry {' / '.join(map(str, keys))}: is it the published file?") from error
+    return data
 
 
 def _union(segmentations: list[Any], size: Size) -> Bool[np.ndarray, "H W"]:
@@ -144,34 +143,47 @@ def _grey(reader: Reader, size: Size, file: str) -> np.ndarray:
     return read_values(reader.root / file, reader.max_pixels, grey=True) >= 128
 
 
-def _any(reader: Reader, size: Size, file: str) -> np.ndarray:
-    return read_mask(reader.root / file, size, "any", reader.max_pixels, may_be_empty=True)
+def _any(reader: Reader, size: Size, file: str, void: int | None = None) -> np.ndarray:
+    mask = read_mask(reader.root / file, size, "any", reader.max_pixels, may_be_empty=True)
+    return mask if void is None else mask & ~_label(reader, size, file, void)
+
+
+def _label(reader: Reader, size: Size, file: str, value: int) -> np.ndarray:
+    if not (read_values(reader.root / file, reader.max_pixels) == value).any():
+        return np.zeros(size, bool)
+    return read_mask(reader.root / file, size, value, reader.max_pixels)
 
 
 def _lvis(reader: Reader, size: Size, file: str, category: int, image: str) -> np.ndarray:
-    entry = reader.annotations(file)[category][image]
-    return _union([annotation["segmentation"] for annotation in entry["annotations"]], size)
+    found = lookup(reader.annotations(file), category, image, "annotations")
+    return _union([lookup(annotation, "segmentation") for annotation in as_list(found, "annotations")], size)
 
 
 def _paco(reader: Reader, size: Size, file: str, image: int, category: int, thing: int) -> np.ndarray:
-    annotations = reader.annotations(file)["img2anno"][image]
-    mine = [a for a in annotations if (a["category_id"], a["obj_ann_id"]) == (category, thing)]
-    return _union([annotation["segmentation"] for annotation in mine], size)
+    found = as_list(lookup(reader.annotations(file), "img2anno", image), "annotations")
+    mine = [a for a in found if (lookup(a, "category_id"), lookup(a, "obj_ann_id")) == (category, thing)]
+    return _union([lookup(annotation, "segmentation") for annotation in mine], size)
 
 
 def _pascal(reader: Reader, size: Size, file: str, thing: int, part: str) -> np.ndarray:
-    parts = reader.annotations(file)["object"][thing]["parts"]
-    return _union([mask for each in parts if each["name"] == part for mask in each["mask"]], size)
+    parts = as_list(lookup(reader.annotations(file), "object", thing, "parts"), "parts")
+    pieces = [as_list(lookup(each, "mask"), "masks") for each in parts if lookup(each, "name") == part]
+    return _union([mask for piece in pieces for mask in piece], size)
 
 
 def _track(reader: Reader, size: Size, file: str, frame: int) -> np.ndarray:
-    return np.asarray(next(iter(reader.annotations(file)[frame].values()))) > 0
+    tracks = lookup(reader.annotations(file), frame)
+    mask = next(iter(tracks.values()), None) if isinstance(tracks, dict) else None
+    if not isinstance(mask, np.ndarray) or mask.ndim != 2 or mask.dtype.kind not in "biuf":
+        raise Flaw("has no masks as tracks of a frame")
+    return np.asarray(mask > 0)
 
 
 MASKS: dict[str, Callable[..., Bool[np.ndarray, "H W"]]] = {
     "value": _value,  # file, value: pixels of one value
+    "label": _label,  # file, value: the same, of users' masks, which may have another size or be turned
     "grey": _grey,  # file: grey levels of 128 and more
-    "any": _any,  # file: all above 0, and what else `read_mask` knows about users' masks
+    "any": _any,  # file, void: all above 0 but what is void, and what else `read_mask` knows about users' masks
     "lvis": _lvis,  # file, category, image: union of its annotations
     "paco": _paco,  # file, image, category, object: union of its annotations
     "pascal": _pascal,  # file, index of the object, part: union of its pieces

@@ -1,5 +1,6 @@
 """A run as something to read: report.md, report.html, plots and pictures."""
 
+import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,12 +20,13 @@ from insid3.eval import published
 from insid3.eval.datasets import DATASETS
 from insid3.eval.episodes import Episode, EpisodeList, Pair
 from insid3.eval.metrics import ALPHAS
+from insid3.eval.outcome import Outcome
 from insid3.eval.predict import Material
 from insid3.eval.reader import Reader, Readers
-from insid3.eval.run import Outcome
+from insid3.eval.used import used_settings
 from insid3.images import nearest, read_values
 from insid3.labels import MAGENTA
-from insid3.storage import write_atomically, write_text, writing
+from insid3.storage import write_bytes, write_picture, write_text
 
 _TRUTH = (0, 158, 115)
 _SHOWN = 4  # episodes in a sheet of the best or the worst
@@ -91,7 +93,7 @@ def write_report(folder: Path, name: str, markdown: str) -> None:
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     """A table in Markdown, numbers to the right."""
     rows = [head, ["---"] + ["---:"] * (len(head) - 1), *rows]
-    cells = ["| " + " | ".join(cell.replace("|", "&#124;") for cell in row) + " |" for row in rows]
+    cells = ["| " + " | ".join(" ".join(cell.split()).replace("|", "&#124;") for cell in row) + " |" for row in rows]
     return [*cells, ""]
 
 
@@ -100,14 +102,16 @@ def _facts(results: Mapping[str, Any]) -> list[str]:
     if "predictions" in settings:
         what = f"- masks of another program: `{settings['predictions']}`"
     else:
-        config = ", ".join(
-            f"{name} {value}"
-            for name, value in settings["config"].items()
-            if value is not None and name != "max_pixels"
-        )
+        points = [("pck" in found) for found in results["sets"].values()]
+        parts = [("points: " if True in points and False in points else "", True)] * (True in points)
+        parts = [("", False)] * (False in points) + parts
+        lines = [
+            head + ", ".join(f"{name} {value}" for name, value in used_settings(settings, points=of_points).items())
+            for head, of_points in parts
+        ]
         what = (
             f"- method `{settings['method']}`, backbone `{settings['backbone']}` (weights {settings['weights_hash']}), "
-            f"engine {settings['engine']}, {settings['dtype']}\n- {config}"
+            f"engine {settings['engine']}, {settings['dtype']}" + "".join(f"\n- {line}" for line in lines)
         )
         if settings.get("transductive"):
             what += "\n- **transductive**: the targets of a class help each other; not the published setting"
@@ -206,9 +210,22 @@ def _notes(results: Mapping[str, Any], masks: Mapping[str, Any], beside: bool) -
     unseen = [f"{name}: {count}, without them {value:.1f}" for name, (value, count) in missing.items() if count]
     if unseen:
         lines += [f"Classes without an episode count as 0, as published ({'; '.join(unseen)})."]
+    for name, found in results["sets"].items():
+        its = title(name, found)
+        lines += [f"{its}: {note}." for note in found.get("notes", [])]
+        lines += [f"{its}: class {cls} is left out, it {why}." for cls, why in found.get("left_out", {}).items()]
+        lines += [f"{its}: {_ignored(found['ignored'])}."] if found.get("ignored") else []
     if results["errors"]:
         lines += [f"**{results['errors']} episodes failed** and are in no number: see `error` in results.jsonl."]
     return [line for each in lines for line in (each, "")]
+
+
+def _ignored(found: Mapping[str, Any]) -> str:
+    value = f" (value {', '.join(map(str, found['values']))})" if found["values"] else ""
+    return (
+        f"{found['pixels']:,} pixels{value} of {found['episodes']} of {found['of_episodes']} targets were ignored, "
+        f"{found['per_cent']:.2g} % of these targets: they count neither for nor against"
+    )
 
 
 @dataclass(frozen=True)
@@ -263,7 +280,9 @@ class Illustrator:
             axes.set_ylim(0, 100)
         axes.spines[["top", "right"]].set_visible(False)
         file = f"pictures/{_file_name(name)}_classes.svg"
-        self._write(file, lambda path: figure.savefig(path, metadata={"Date": None}))
+        drawn = io.BytesIO()
+        figure.savefig(drawn, format="svg", metadata={"Date": None})
+        write_bytes(self.folder / file, drawn.getbuffer())
         return {"Classes": file}
 
     def _extremes(self, name: str, episodes: Sequence[tuple[Episode | Pair, str, Reader]]) -> dict[str, str]:
@@ -273,15 +292,15 @@ class Illustrator:
             if (outcome := self.outcomes.get(episode.id)) is not None and outcome.iou is not None
         ]
         scored.sort(key=lambda each: (each[0], each[1].id))
-        half = min(_SHOWN, -(-len(scored) // 2))
+        worst, best = min(_SHOWN, len(scored) // 2), min(_SHOWN, -(-len(scored) // 2))  # none is in both
         files = {}
-        for kind, chosen in (("worst", scored[:half]), ("best", scored[::-1][:half])):
+        for kind, chosen in (("worst", scored[:worst]), ("best", scored[::-1][:best])):
             rows = [row for value, episode, cls, reader in chosen if (row := self._row(episode, cls, reader, value))]
             if rows:
                 pictures, captions = zip(*(each for row in rows for each in row), strict=True)
                 page = Image.fromarray(sheet(pictures, captions, columns=len(rows[0]), side=900 // len(rows[0])))
                 file = f"pictures/{_file_name(name)}_{kind}.jpg"
-                self._write(file, lambda path, page=page: page.save(path, quality=85))
+                write_picture(self.folder / file, page, quality=85)
                 files[f"{kind.capitalize()} episodes"] = file
         return files
 
@@ -315,10 +334,7 @@ class Illustrator:
             return []
         return list(zip(shown, captions, strict=True))
 
-    def _write(self, file: str, write: Any) -> None:
-        writing(lambda: write_atomically(self.folder / file, write))
-
 
 def _file_name(name: str) -> str:
-    plain = re.sub(r"[^\w.-]", "_", name)
+    plain = re.sub(r"[^\w.-]", "_", name)[:100]
     return plain if plain == name else f"{plain}_{sha256(name.encode()).hexdigest()[:6]}"

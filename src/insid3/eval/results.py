@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from insid3.eval.episodes import EpisodeList, digest_of
+from insid3.eval.episodes import Episode, EpisodeList, digest_of
 from insid3.eval.metrics import (
     ALPHAS,
     Counts,
@@ -21,7 +21,7 @@ from insid3.eval.metrics import (
     pck,
     pck_by_point,
 )
-from insid3.eval.run import Outcome
+from insid3.eval.outcome import Outcome
 
 _MEANS = ("miou", "miou_seen", "fb_iou", "boundary_iou")
 _PACKAGES = ("torch", "torchvision", "timm", "openvino", "numpy", "pillow", "pycocotools")
@@ -39,7 +39,7 @@ def results(
     for name in dict.fromkeys(each.set for each in lists):
         mine = [each for each in lists if each.set == name]
         found = (_points if mine[0].has_points else _masks)(mine, outcomes)
-        sets[name] = {"dataset": mine[0].dataset, "shots": mine[0].shots, **found}
+        sets[name] = {"dataset": mine[0].dataset, "shots": mine[0].shots, **found, **_told(mine, outcomes)}
     mious = [found["miou"] for found in sets.values() if "miou" in found]
     done = [outcomes[episode.id] for each in lists for episode in each.episodes if episode.id in outcomes]
     return {
@@ -47,6 +47,9 @@ def results(
         "sets": sets,
         "episodes": len(done),
         "errors": sum(outcome.error is not None for outcome in done),
+        "empty": sum(outcome.is_empty for outcome in done),
+        "doubtful": sum(outcome.is_doubtful for outcome in done),
+        "left_out": sum(len(each.left_out) for each in lists),
         "settings": dict(settings),
         "seed": max(each.seed for each in lists),  # 0 where nothing is drawn
         "limit": limit,
@@ -91,6 +94,25 @@ def _masks(lists: Sequence[EpisodeList], outcomes: Mapping[str, Outcome]) -> dic
         **_summed(folds),
         "folds": folds,
     }
+
+
+def _told(lists: Sequence[EpisodeList], outcomes: Mapping[str, Outcome]) -> dict[str, Any]:
+    """What of a set was left out, and which pixels did not count; nothing where there is none."""
+    left_out = {cls: why for each in lists for cls, why in each.left_out.items()}
+    notes = [note for each in lists for note in each.notes]
+    masked = [e for each in lists for e in each.episodes if isinstance(e, Episode) and e.ignore is not None]
+    found = [outcome for e in masked if (outcome := outcomes.get(e.id)) is not None and outcome.error is None]
+    counted = sum((o.intersection or (0, 0))[0] + (o.union or (0, 0))[1] for o in found)
+    pixels = sum(outcome.ignored for outcome in found)
+    ignored = {
+        "pixels": pixels,
+        "per_cent": 100 * pixels / max(pixels + counted, 1),
+        "episodes": sum(outcome.ignored > 0 for outcome in found),
+        "of_episodes": len(found),
+        "values": sorted({e.ignore[2] for e in masked if e.ignore and len(e.ignore) > 2}),
+    }
+    told = {"left_out": left_out, "notes": notes, "ignored": ignored if masked else None}
+    return {name: value for name, value in told.items() if value}
 
 
 def _classes(each: EpisodeList, tally: Tally) -> dict[str, dict[str, Any]]:

@@ -4,7 +4,6 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -13,58 +12,19 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from insid3.batch.writers import write_mask
-from insid3.errors import ConceptError, ConfigError, DataError, ImageError, OutputError
+from insid3.errors import ConceptError, ConfigError, DataError, ImageError, OutputError, SizeError
 from insid3.eval import episodes as episode_lists
 from insid3.eval.episodes import Episode, EpisodeList, Pair, files_of
 from insid3.eval.metrics import Counts, Tally, boundary_counts, correct, counts
+from insid3.eval.outcome import Outcome, read_outcomes
 from insid3.eval.predict import Material, Predictor
 from insid3.eval.reader import Readers
 from insid3.images import nearest
-from insid3.storage import append_line, differences, flat, read_lines, write_lines, write_text, writing
+from insid3.parsing import as_dict, clipped, parsing, read_json
+from insid3.storage import append_line, differences, flat, sweep, write_lines, write_text, writing
 
 _NAMED = 10  # missing files that the message names
 _MADE = ("results.json", "report.md", "report.html")  # from the outcomes, at the end
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """One line of results.jsonl: an episode, and what came out.
-
-    Attributes:
-        fingerprint: of the episode (`EpisodeList.fingerprints`).
-        intersection, union: pixels, (background, foreground), that are not ignored.
-        boundary: pixels of (intersection, union) of the masks' boundaries.
-        iou: of the foreground, in per cent; for points the per cent of them within 0.1 of the threshold.
-        found: (x, y) of the points, in pixels of the target, rounded.
-        correct: how many of them are correct at each alpha.
-        score, reason: the mask's own (`Segmentation`).
-        seconds: reading, marking and scoring.
-        files: sizes and times of all files that it was made from, as 16 hex digits.
-        error: why there is nothing else.
-    """
-
-    id: str
-    fingerprint: str
-    set: str
-    fold: int
-    cls: str
-    intersection: tuple[int, int] | None = None
-    union: tuple[int, int] | None = None
-    boundary: tuple[int, int] | None = None
-    iou: float | None = None
-    found: tuple[tuple[float, float], ...] | None = None
-    correct: tuple[int, ...] | None = None
-    score: float | None = None
-    reason: str | None = None
-    seconds: float = 0.0
-    files: str = ""
-    error: str | None = None
-
-    @classmethod
-    def of(cls, line: dict[str, Any]) -> "Outcome":
-        """What `asdict` and JSON made of one; TypeError: something else."""
-        values: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in line.items()}
-        return cls(**values)
 
 
 class Record:
@@ -90,7 +50,7 @@ class Record:
 
     def add(self, outcome: Outcome) -> None:
         self._remove(*_MADE)  # of an earlier end
-        writing(partial(append_line, self._lines_file, asdict(outcome)))
+        append_line(self._lines_file, asdict(outcome))
         self.outcomes[outcome.id] = outcome
 
     def _remove(self, *names: str) -> None:
@@ -105,18 +65,19 @@ class Record:
                 )
             return []
         try:
-            before = {"transductive": False} | flat(json.loads(self._settings_file.read_text("utf-8")))
-            outcomes = [Outcome.of(line) for line in read_lines(self._lines_file)]
-        except (OSError, ValueError, TypeError, AttributeError) as error:
+            with parsing(self._settings_file, "settings"):
+                before = {"transductive": False} | flat(as_dict(read_json(self._settings_file), "content"))
+            outcomes = read_outcomes(self._lines_file)
+        except DataError as error:
             raise OutputError(
-                f"{self.folder} holds run.json or results.jsonl that cannot be read ({error!r:.120}): use another "
-                "output folder, or --overwrite"
+                f"{self.folder} holds run.json or results.jsonl that cannot be read: use another output folder, or "
+                f"--overwrite ({error})"
             ) from error
         ignored = ("insid3", "config.max_pixels", "match_config.max_pixels")
         different = differences(before, flat(self.predictor.settings), ignored)
         if outcomes and different:
             raise OutputError(
-                f"{self.folder} holds results of another run ({', '.join(different)}): "
+                f"{self.folder} holds results of another run ({clipped(', '.join(different))}): "
                 "use another output folder, or --overwrite"
             )
         return outcomes
@@ -190,6 +151,7 @@ class Evaluation:
                 f"another insid3 evaluate is writing to {output}: wait for it, or use another output folder"
             ) from error
         try:
+            sweep(output, deep=True)
             self._check_lists(output / "episodes.json")
             self.records = {
                 name: Record(output / name, predictor, overwrite=overwrite) for name, predictor in predictors.items()
@@ -276,7 +238,7 @@ def attempt(material: Material, predictor: Predictor, masks: Path | None) -> dic
             found = _points(material, episode, predictor)
         else:
             found = _mask(material, predictor, masks)
-    except (ImageError, DataError, ConceptError, ConfigError) as error:  # the last one: points that are no numbers
+    except (ImageError, DataError, ConceptError, SizeError, ConfigError) as error:  # points that are no numbers
         found = {"error": str(error)}
     return {**found, "seconds": round(time.perf_counter() - start, 3)}
 
@@ -285,7 +247,7 @@ def _mask(material: Material, predictor: Predictor, masks: Path | None) -> dict[
     mask, score, reason = predictor.segment(material)
     truth, ignore = nearest(material.truth, mask.shape), material.ignore
     ignore = None if ignore is None else nearest(ignore, mask.shape)
-    pixels = counts(mask, truth, ignore)
+    pixels, counted = counts(mask, truth, ignore), mask if ignore is None else mask & ~ignore
     if masks is not None:
         writing(lambda: write_mask(masks / f"{material.episode.id}.png", mask))
     return {
@@ -295,6 +257,8 @@ def _mask(material: Material, predictor: Predictor, masks: Path | None) -> dict[
         "iou": 100 * pixels.intersection[1] / max(pixels.union[1], 1),
         "score": score,
         "reason": reason,
+        "marked": int(np.count_nonzero(counted)),
+        "ignored": 0 if ignore is None else int(np.count_nonzero(ignore)),
     }
 
 

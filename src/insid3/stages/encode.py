@@ -9,7 +9,7 @@ from insid3.types import Encoder
 
 
 def unit_tokens(encoder: Encoder, images: Float[Tensor, "b 3 R R"], *, float32: bool = False) -> Float[Tensor, "b n c"]:
-    """Tokens of normalised images, each divided by its L2 norm."""
+    """Tokens of normalised images, each divided by its L2 norm; NaN where the encoder gave something not finite."""
     (tokens,) = encoder(images, float32=float32)
     return F.normalize(tokens.flatten(1, 2), dim=-1)
 

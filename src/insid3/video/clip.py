@@ -6,17 +6,18 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
 
-from insid3.errors import ConfigError, ImageError, MissingExtraError
+from insid3.errors import ConfigError, ImageError
+from insid3.opening import MAX_PIXELS
+from insid3.parsing import clipped, parsing
+from insid3.video.animation import Animation, is_animation
+from insid3.video.stream import Stream
 
-_SIZE = 16384  # pixels of the longer side
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Moment:
     """A frame: its number, from 0 in the order in which frames are shown, and its time in seconds."""
 
@@ -28,46 +29,49 @@ class Moment:
 
 
 class Clip:
-    """A video file. Its frames are counted from the file's index, before any is decoded.
+    """A video file. Its frames are those that are shown and can be decoded, numbered as they are shown.
 
     Attributes:
         moments: of all frames that the file holds.
         rate: frames per second, on average.
-        expected: how many frames there should be, by the file's header.
-        is_cut_off: less are left.
+        length: seconds that all frames take.
+        expected: how many frames there should be, by the file's header; one more than there are where some are
+            missing and nobody knows how many.
+        is_cut_off: some are missing at the end.
+        size: (height, width) of the first frame; others may have another one.
+        aspect: width of a pixel by its height.
+        note: which of several streams is read, and what is assumed; "" where there is nothing to say.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Raises:
-        ImageError: missing, not a video, or with nothing left to read.
-        MissingExtraError: PyAV is not installed.
+    def __init__(self, path: Path, max_pixels: int = MAX_PIXELS, rate: Fraction | None = None) -> None:
+        """Find out what there is.
+
+        Args:
+            max_pixels: of a frame.
+            rate: frames per second of a file that does not say when its frames are shown.
+
+        Raises:
+            ImageError: missing, not a video, of a codec that cannot be decoded, or with nothing left to read.
+            MissingExtraError: PyAV is not installed.
         """
-        self.path, av = path, import_av()
-        try:
-            with av.open(str(path)) as container:
-                if not container.streams.video:
-                    raise ImageError(f"{path} has no pictures: it is not a video")
-                stream = container.streams.video[0]
-                if max(stream.width, stream.height) > _SIZE:
-                    raise ImageError(f"{path} has frames of {stream.width} x {stream.height} pixels: make it smaller")
-                self._times, end = _times(container, stream, av)
-                self.rate = Fraction(stream.average_rate or stream.guessed_rate or 25)
-                base, told = stream.time_base, Fraction(container.duration or 0, av.time_base)
-                expected, length = stream.frames, Fraction(container.start_time or 0, av.time_base) + told
-        except (av.error.FFmpegError, OSError) as error:
-            raise ImageError(
-                f"{path} cannot be read as a video ({_told(error)}): it may be damaged, or cut off before its index; "
-                "convert it again, or give its frames as pictures"
-            ) from error
-        if not self._times:
-            raise ImageError(f"{path} holds no frames: it may have been cut off; convert it again")
-        first = self._times[0]
-        self.moments = [Moment(i, float((time - first) * base)) for i, time in enumerate(self._times)]
-        held, last = len(self.moments), self.moments[-1].time
-        if not expected and length - end > max(Fraction(1), length / 100):  # what sound there is ends as early
-            expected = held + round((length - end) * (held - 1) / Fraction(last or 1))
-        self.is_cut_off = expected - held > max(2, expected / 100)  # more than rounding
-        self.expected = expected if self.is_cut_off else held
+        self.path = path
+        with parsing(path, "video", ImageError):
+            self._source = Animation(path, max_pixels) if is_animation(path) else Stream(path, max_pixels)
+        found = self._source.listing
+        self.size, self.aspect, notes = found.size, found.aspect, [found.note] if found.note else []
+        self.rate = found.rate if found.is_timed or rate is None else rate
+        if not found.is_timed and rate is None:
+            notes.append(f"{path} does not say when its frames are shown: {float(self.rate):g} per second (--fps)")
+        self.note = "; ".join(notes)
+        slower = 1.0 if found.is_timed else float(found.rate / self.rate)
+        self.length = found.length * slower
+        self.moments = [Moment(i, time * slower) for i, time in enumerate(found.times)]
+        self.is_cut_off, self._is_counted, self._is_joined = (
+            found.missing != 0,
+            found.missing is not None,
+            found.is_joined,
+        )
+        self.expected = len(self.moments) + (1 if found.missing is None else found.missing)
 
     def at(self, seconds: Fraction) -> int:
         """The number of the frame that is shown at this time, or would be."""
@@ -77,44 +81,44 @@ class Clip:
 
     def pictures(self, wanted: Sequence[int]) -> Iterator[tuple[int, UInt8[np.ndarray, "H W 3"] | ImageError]]:
         """The frames of these numbers, ascending, one in memory at a time; an error for each that cannot be decoded."""
-        left, place = list(reversed(wanted)), {time: i for i, time in enumerate(self._times)}
-        seen = -1
-        for frame in self._decoded():
-            if not left:
-                return
-            index = place.get(frame.pts, seen + 1)
-            if index <= seen:
-                continue
-            seen = index
+        left = list(reversed(wanted))
+        for index, frame in self._source.frames() if left else ():
             while left and left[-1] < index:
                 yield left[-1], self._lost(left.pop())
             if left and left[-1] == index:
                 left.pop()
-                yield index, self._lost(index) if frame.is_corrupt else upright(frame)
+                try:
+                    picture = self._source.picture(frame)
+                except ImageError as error:
+                    yield index, error
+                else:
+                    yield index, self._lost(index) if picture is None else picture
+            if not left:
+                return
         while left:
             yield left[-1], self._lost(left.pop())
 
-    def _decoded(self) -> Iterator[Any]:
-        """All frames that can be decoded; after damage those behind it."""
-        av = import_av()
-        with av.open(str(self.path)) as container:
-            stream = container.streams.video[0]
-            for packet in _packets(container, stream, av):
-                try:
-                    frames = packet.decode()
-                except av.error.FFmpegError:
-                    continue
-                yield from (frame for frame in frames if frame.width)
+    def missing(self) -> str:
+        """What is missing at the end of a file that was cut off, in words."""
+        held = len(self.moments)
+        if self._is_joined:
+            return (
+                f"{self.path} is several files, joined: only its first {held} frames can be read; give the others as "
+                "files of their own, or join them with a tool for videos"
+            )
+        if not self._is_counted:
+            return (
+                f"{self.path} is cut off after {held} frames, at {self.length:.2f} s; nothing says how many are missing"
+            )
+        return (
+            f"{self.path} is cut off: of {self.expected} frames the last {self.expected - held} are missing, "
+            f"from {self.length:.2f} s on"
+        )
 
     def _lost(self, index: int) -> ImageError:
+        if index >= len(self.moments):
+            return ImageError(f"{self.path} has no frame {index}, it has {len(self.moments)} frames")
         return ImageError(f"{self.path}: {self.moments[index]} cannot be decoded, the file is damaged there")
-
-
-def upright(frame: Any) -> UInt8[np.ndarray, "H W 3"]:
-    """A decoded frame as 8-bit RGB, as it is to be shown: phones store how they were held."""
-    picture: np.ndarray = frame.to_ndarray(format="rgb24")
-    turns = round(frame.rotation / 90) % 4
-    return np.ascontiguousarray(np.rot90(picture, turns)) if turns else picture
 
 
 def place_of(text: str, at: Callable[[Fraction], int]) -> int:
@@ -123,10 +127,12 @@ def place_of(text: str, at: Callable[[Fraction], int]) -> int:
     Raises:
         ConfigError: something else.
     """
-    if found := re.fullmatch(r"(\d+)f", text):
+    if found := re.fullmatch(r"(\d{1,9})f", text):
         return int(found[1])
-    if not re.fullmatch(r"(\d+:){0,2}\d+(\.\d*)?", text):
-        raise ConfigError(f"a place in a video is seconds (4.8), minutes (1:04.8) or a frame (120f), got {text!r}")
+    if not re.fullmatch(r"(\d{1,9}:){0,2}\d{1,9}(\.\d{0,9})?", text):
+        raise ConfigError(
+            f"a place in a video is seconds (4.8), minutes (1:04.8) or a frame (120f), got {clipped(repr(text))}"
+        )
     seconds = Fraction(0)
     for part in text.split(":"):
         seconds = 60 * seconds + Fraction(part.rstrip("."))
@@ -147,47 +153,10 @@ def chosen(
     """
     if every < 1:
         raise ConfigError(f"every must be 1 or more, got {every}")
-    first = place_of(begin, at) if begin else 0
-    last = min(place_of(end, at) if end else count, count - 1)
+    first = 0 if begin is None else place_of(begin, at)
+    last = min(count if end is None else place_of(end, at), count - 1)
     if first > last:
-        raise ConfigError(f"no frame lies from {begin or 0} to {end or 'the end'}: it has {count} frames")
+        raise ConfigError(
+            f"no frame lies from {begin or 0} to {'the end' if end is None else end}: it has {count} frames"
+        )
     return list(range(first, last + 1, every))
-
-
-def _times(container: Any, stream: Any, av: Any) -> tuple[list[int], Fraction]:
-    """When the frames of a stream are shown, in its own unit, ascending; and where the last packet of any stream ends,
-    in seconds.
-    """
-    times, end = set[int](), Fraction(0)
-    for packet in _packets(container, None, av):
-        time = packet.dts if packet.pts is None else packet.pts
-        if time is None or not packet.size:
-            continue
-        end = max(end, (time + (packet.duration or 0)) * packet.time_base)
-        if packet.stream.index == stream.index and not packet.is_discard:
-            times.add(time)
-    return sorted(times), end
-
-
-def _packets(container: Any, stream: Any, av: Any) -> Iterator[Any]:
-    """Of a stream, or of all, up to where the file ends, however it does."""
-    packets = container.demux(*([] if stream is None else [stream]))
-    while True:
-        try:
-            packet = next(packets)
-        except (StopIteration, av.error.FFmpegError):
-            return
-        yield packet
-
-
-def _told(error: Exception) -> str:
-    return str(getattr(error, "strerror", "") or error)
-
-
-def import_av() -> Any:
-    """PyAV; MissingExtraError where it is not installed."""
-    try:
-        import av
-    except ImportError as error:
-        raise MissingExtraError("reading videos", "video") from error
-    return av

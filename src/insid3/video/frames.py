@@ -5,7 +5,6 @@ import re
 from collections import defaultdict, deque
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from fractions import Fraction
-from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Protocol
@@ -23,7 +22,6 @@ from insid3.errors import ImageError
 from insid3.images import read_image
 from insid3.labels import LabelMap
 from insid3.pipeline import INSID3
-from insid3.storage import writing
 from insid3.video.clip import Clip
 from insid3.video.memory import Bank, Memory
 
@@ -36,14 +34,20 @@ class Frames(Protocol):
     Attributes:
         targets: in the order in which they are shown.
         rate: frames per second of the source.
+        length: when the last of them is no longer shown, in seconds.
+        aspect: width of a pixel by its height.
         are_kept: frames are to be written to their targets' paths.
-        remarks: what was done to the picture that was read last, to read it.
+        remarks: what is to be said of the picture that was read last.
+        note: what is to be said of the source.
     """
 
     targets: list[Target]
     rate: Fraction
+    length: float
+    aspect: Fraction
     are_kept: bool
     remarks: list[str]
+    note: str
 
     def index(self, target: Target) -> int:
         """Its number in the source, from 0."""
@@ -66,8 +70,13 @@ class ClipFrames:
     """
 
     def __init__(self, clip: Clip, indices: Sequence[int], folder: Path | None = None) -> None:
-        self.clip, self.rate, self.are_kept, self.remarks = clip, clip.rate, folder is not None, list[str]()
-        held = len(clip.moments)
+        self.clip, self.rate, self.aspect, self.length = clip, clip.rate, clip.aspect, clip.length
+        self.are_kept, self.remarks, held = folder is not None, list[str](), len(clip.moments)
+        self.note = clip.note
+        if len(indices) > 1 and (after := indices[-1] + indices[-1] - indices[-2]) < held:
+            self.length = clip.moments[after].time
+        elif len(indices) == 1 and indices[0] + 1 < held:
+            self.length = clip.moments[indices[0] + 1].time
 
         def target(name: str) -> Target:
             return Target(folder / f"{name}.jpg" if folder else Path(f"{clip.path}#{name}"), name)
@@ -88,21 +97,18 @@ class ClipFrames:
         by_index = {self.index(target): target for target in targets}
         held, missing = len(self.clip.moments), len(self.clip.moments) in by_index
         for index, picture in self.clip.pictures([index for index in by_index if index < held]):
+            self.remarks.clear()
+            if not isinstance(picture, ImageError) and picture.shape[:2] != self.clip.size:
+                self.remarks.append(f"another size than the first frame's: {picture.shape[1]} x {picture.shape[0]}")
             yield by_index[index], picture
         if missing:
-            yield (
-                by_index[held],
-                ImageError(
-                    f"{self.clip.path} is cut off: of {self.clip.expected} frames the last "
-                    f"{self.clip.expected - held} are missing, from {float(held / self.rate):.2f} s on"
-                ),
-            )
+            yield by_index[held], ImageError(self.clip.missing())
 
 
 class PictureFrames:
     """A sequence of pictures, in the order of `targets`."""
 
-    are_kept = False  # they are files already
+    are_kept, aspect, note = False, Fraction(1), ""  # they are files already
 
     def __init__(
         self,
@@ -115,6 +121,8 @@ class PictureFrames:
         self.targets, self.rate, self.remarks = [targets[i] for i in indices], rate, list[str]()
         self._max_pixels, self._stretch = max_pixels, stretch
         self._index = {targets[i].name: i for i in indices}
+        step = indices[-1] - indices[-2] if len(indices) > 1 else 1
+        self.length = float((indices[-1] + step) / rate)
 
     def index(self, target: Target) -> int:
         return self._index[target.name]
@@ -170,7 +178,7 @@ class FrameWorker(Worker):
                 self._restore(before)
                 before.clear()
                 if self.frames.are_kept and isinstance(one, Loaded):
-                    writing(partial(write_picture, target.path, one.picture))
+                    write_picture(target.path, one.picture)
                 yield one
                 start = perf_counter()
             elif isinstance(one, Loaded):
@@ -209,11 +217,15 @@ def in_order(
     yield from worker.results(worker.loaded(todo))
 
 
+def marked(frames: Frames, work: Work) -> list[Target]:
+    """The targets whose masks are there, in their order."""
+    return [target for target in frames.targets if all(file.exists() for file in work.mask_files(target))]
+
+
 def overlays(frames: Frames, work: Work) -> Iterator[tuple[float, Picture]]:
-    """Frames that are marked, with their masks, as `film` wants them."""
+    """Frames that are marked, with their masks, as `film` wants them; times are in seconds from the first of them."""
     colours, begin = [label.colour for label in work.labels], None
-    done = [target for target in frames.targets if all(file.exists() for file in work.mask_files(target))]
-    for target, picture in frames.read(done):
+    for target, picture in frames.read(marked(frames, work)):
         if not isinstance(picture, ImageError):
             time = frames.time(target)
             begin = time if begin is None else begin

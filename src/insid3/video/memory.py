@@ -1,8 +1,8 @@
-"""What was seen before: a concept and a few confident earlier frames as further shots."""
+"""What was seen before: a concept and a few confident earlier frames as further shots, found and not drawn."""
 
 from collections import deque
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 
 import numpy as np
@@ -57,7 +57,7 @@ class Memory:
         self._extended = list(self.concepts)
 
     def label(self, encoded: Encoded, overlap: str = "best", margin: float = 0.05) -> LabelMap:
-        """As `INSID3.label`, with what is remembered."""
+        """As `INSID3.label`, with what is remembered; masks are scored against the concepts as they were given."""
         return self.model.label(encoded, self._extended, overlap=overlap, margin=margin)
 
     def keep(self, index: int, encoded: Encoded, masks: Sequence[Bool[np.ndarray, "H W"]]) -> list[str]:
@@ -78,7 +78,8 @@ class Memory:
             if concept.name in names:
                 shot = concept.shot_of(f"frame {index}", encoded.tokens[0], self._patches(mask), mask)
                 self._shots[i].append((index, shot))
-                self._extended[i] = reduce(Concept.with_shots, (shot for _, shot in self._shots[i]), concept)
+                given = replace(concept, given=concept.given or concept)  # what masks are scored against
+                self._extended[i] = reduce(Concept.with_shots, (shot for _, shot in self._shots[i]), given)
 
     def _trust(self, concept: Concept, encoded: Encoded, mask: Bool[np.ndarray, "H W"]) -> float:
         return self.model.evidence(encoded, concept).trust(self._patches(mask), self.model.config.rule)

@@ -2,8 +2,8 @@
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Protocol
@@ -127,6 +127,34 @@ def parse_colour(value: Any, what: str = "colour") -> Colour:
 def printed(text: str) -> str:
     """Return text without control characters, which neither XML nor a list of lines can hold."""
     return "".join(letter if letter.isprintable() else " " for letter in text)
+
+
+def distinct(name: str, taken: Collection[str]) -> str:
+    """Return a name on one line, without control characters, and unlike those that are taken; "unnamed" if it is blank.
+
+    >>> distinct("cat\\n", ["cat"])
+    'cat (2)'
+    """
+    plain, one = printed(name).strip() or "unnamed", 1
+    unique = plain
+    while unique in taken:
+        one += 1
+        unique = f"{plain} ({one})"
+    return unique
+
+
+def plain_labels(labels: Sequence[Label], plain: Callable[[str], str] = str) -> tuple[list[Label], list[str]]:
+    """Return labels with names that lists of lines and XML can hold, and what to say if one was changed.
+
+    Args:
+        plain: makes of a name what else the format needs.
+    """
+    names: list[str] = []
+    for label in labels:
+        names.append(distinct(plain(printed(label.name).strip()), names))
+    changed = [(label.name, name) for label, name in zip(labels, names, strict=True) if label.name != name]
+    notes = [f"{len(changed)} names of classes changed: {changed[0][0]!r} is {changed[0][1]!r}"] if changed else []
+    return [replace(label, name=name) for label, name in zip(labels, names, strict=True)], notes
 
 
 def below(folder: Path, name: str) -> Path:

@@ -4,13 +4,13 @@ import json
 from collections.abc import Collection, Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryFile
 from typing import IO, Any
 
 import numpy as np
 
 from insid3.batch.formats.base import Marked, file_within, json_kind, write_labels
-from insid3.batch.formats.geometry import Geometry, Outline, Patch, Size, box_ring, from_runs
+from insid3.batch.formats.geometry import Geometry, Later, Outline, Patch, Size, box_ring, patch_of_runs
 from insid3.batch.formats.pictures import PictureName
 from insid3.batch.formats.polygons import polygons, survives
 from insid3.batch.formats.reading import Draft, Parsed, Readable, Reading, Shape
@@ -32,7 +32,7 @@ from insid3.parsing import (
     read_json,
     shown,
 )
-from insid3.storage import write_atomically, writing
+from insid3.storage import saying, text_stream
 
 FILE = "instances.json"
 
@@ -50,7 +50,8 @@ class Coco(Readable):
         self.title = "COCO instances, " + ("polygons where they keep the object" if polygons else "RLE")
 
     def is_at(self, source: Path) -> bool:
-        return (source / FILE).exists() or (source.is_dir() and any(map(_fits, source.glob("*.json")))) or _fits(source)
+        own = (source / FILE).exists() and json_kind(source / FILE) in (None, "coco")
+        return own or (source.is_dir() and any(map(_fits, source.glob("*.json")))) or _fits(source)
 
     def write(self, labels: Sequence[Label], pictures: Iterable[Marked], output: Path) -> list[str]:
         _rle()
@@ -62,7 +63,7 @@ class Coco(Readable):
         old: list[dict[str, Any]] = before.setdefault("annotations", [])
         number = max((annotation["id"] for annotation in old), default=0) + 1
         replaced: set[int] = set()
-        with TemporaryDirectory() as folder, (Path(folder) / "new").open("w+") as new:  # they may be more than memory
+        with saying(output / FILE), TemporaryFile("w+") as new:  # they may be more than memory
             for picture in pictures:
                 image = known.get(picture.file)
                 if image is None:
@@ -77,7 +78,8 @@ class Coco(Readable):
                     number += 1
             kept = [a for a in old if not (a["image_id"] in replaced and a["category_id"] in ids)]
             rest = {key: value for key, value in before.items() if key != "annotations"} | {"categories": categories}
-            writing(lambda: write_atomically(output / FILE, lambda temporary: _dump(temporary, rest, kept, new)))
+            with text_stream(output / FILE) as out:
+                _dump(out, rest, kept, new)
         write_labels(output, labels)
         return []
 
@@ -168,18 +170,17 @@ def _categories(before: list[dict[str, Any]], labels: Sequence[Label]) -> tuple[
     return result, [ids[label.name] for label in labels]
 
 
-def _dump(file: Path, rest: dict[str, Any], kept: list[dict[str, Any]], new: IO[str]) -> None:
-    with file.open("w", encoding="utf-8") as out:
-        out.write(json.dumps(rest)[:-1] + ', "annotations": [\n')
-        comma = ""
-        for annotation in kept:
-            out.write(comma + json.dumps(annotation))
-            comma = ",\n"
-        new.seek(0)
-        for line in new:
-            out.write(comma + line.rstrip("\n"))
-            comma = ",\n"
-        out.write("\n]}\n")
+def _dump(out: IO[str], rest: dict[str, Any], kept: list[dict[str, Any]], new: IO[str]) -> None:
+    out.write(json.dumps(rest)[:-1] + ', "annotations": [\n')
+    comma = ""
+    for annotation in kept:
+        out.write(comma + json.dumps(annotation))
+        comma = ",\n"
+    new.seek(0)
+    for line in new:
+        out.write(comma + line.rstrip("\n"))
+        comma = ",\n"
+    out.write("\n]}\n")
 
 
 class _Annotations:
@@ -260,7 +261,7 @@ class _Annotations:
     def _geometry(self, annotation: dict[str, Any], size: Size | None, place: str) -> Geometry | None:
         shape = annotation.get("segmentation")
         if isinstance(shape, dict):
-            return Patch(0, 0, _from_code(shape, size))
+            return Later(partial(_from_code, shape, size))
         if not isinstance(shape, list | None):
             raise Flaw(f"has {shown(shape)} as segmentation")
         if not any(shape or ()):  # a detection data set, or a flaw like [[]]
@@ -298,7 +299,7 @@ def _four(box: Any) -> list[Any]:
     return box
 
 
-def _from_code(shape: dict[str, Any], size: Size | None) -> np.ndarray:
+def _from_code(shape: dict[str, Any], size: Size | None) -> Patch:
     """A mask from run lengths, as numbers or as pycocotools packs them."""
     sides = [as_whole(side, "size of a mask") for side in as_list(shape.get("size"), "size of a mask")]
     counts = shape.get("counts")
@@ -306,7 +307,7 @@ def _from_code(shape: dict[str, Any], size: Size | None) -> np.ndarray:
         told = f"{size[1]} x {size[0]}" if size else "two numbers"
         raise Flaw(f"has a mask of {' x '.join(map(str, sides[::-1]))}, its picture {told}")
     runs = as_wholes(counts if isinstance(counts, list) else unpacked(as_text(counts, "counts")), "run", MAX_PIXELS)
-    return from_runs(runs, (sides[0], sides[1]), by_columns=True)
+    return patch_of_runs(runs, (sides[0], sides[1]), by_columns=True)
 
 
 def unpacked(code: str) -> list[int]:

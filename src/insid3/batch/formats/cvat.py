@@ -1,28 +1,26 @@
 """CVAT for images 1.1: one XML file."""
 
-import io
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from xml.etree.ElementTree import Element, ParseError, iterparse
+from xml.etree.ElementTree import Element
 from xml.sax.saxutils import escape, quoteattr
 
 import numpy as np
 from jaxtyping import Bool
 
-from insid3.batch.formats.base import Marked, file_within, printed, read_labels, write_labels
+from insid3.batch.formats.base import Marked, file_within, plain_labels, read_labels, write_labels
 from insid3.batch.formats.cvat_tracks import Track, frames_of, shapes_at, tracks_of
-from insid3.batch.formats.geometry import Ellipse, Geometry, Outline, Patch, Size, box_ring, from_runs, turned
+from insid3.batch.formats.geometry import Ellipse, Geometry, Later, Outline, Size, box_ring, patch_of_runs, turned
 from insid3.batch.formats.pictures import PictureName
 from insid3.batch.formats.polygons import polygons, survives
 from insid3.batch.formats.reading import Draft, Parsed, Readable, Reading, Shape
-from insid3.errors import DataError
 from insid3.images import MAX_PIXELS
 from insid3.labels import Label
-from insid3.parsing import Flaw, as_number, as_points, as_text, as_whole, as_wholes, parsing
-from insid3.storage import write_atomically, writing
+from insid3.parsing import Flaw, as_number, as_points, as_text, as_whole, as_wholes, check_ends, parsing, read_xml
+from insid3.storage import text_stream
 
 FILE = "annotations.xml"
 # Shapes without an area, and what people call them.
@@ -38,26 +36,21 @@ class Cvat(Readable):
         return (source / FILE).exists() or (source.is_dir() and any(map(_fits, source.glob("*.xml")))) or _fits(source)
 
     def write(self, labels: Sequence[Label], pictures: Iterable[Marked], output: Path) -> list[str]:
-        scored = 0
-
-        def write(file: Path) -> None:
-            nonlocal scored
-            with file.open("w", encoding="utf-8") as out:
-                out.write('<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n  <version>1.1</version>\n')
-                out.write("  <meta>\n    <task>\n      <labels>\n")
-                for label in labels:
-                    colour = f"#{bytes(label.colour).hex()}"
-                    head = f"<name>{escape(printed(label.name))}</name><color>{colour}</color>"
-                    out.write(f"        <label>{head}<type>any</type><attributes/></label>\n")
-                out.write("      </labels>\n    </task>\n  </meta>\n")
-                for number, picture in enumerate(pictures):
-                    scored += any(instance.score != 1 for instance in picture.instances)
-                    out.write(_image(number, picture, labels))
-                out.write("</annotations>\n")
-
-        writing(lambda: write_atomically(output / FILE, write))
+        scored, (names, notes) = 0, plain_labels(labels)
+        with text_stream(output / FILE) as out:
+            out.write('<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n  <version>1.1</version>\n')
+            out.write("  <meta>\n    <task>\n      <labels>\n")
+            for label in names:
+                colour = f"#{bytes(label.colour).hex()}"
+                head = f"<name>{escape(label.name)}</name><color>{colour}</color>"
+                out.write(f"        <label>{head}<type>any</type><attributes/></label>\n")
+            out.write("      </labels>\n    </task>\n  </meta>\n")
+            for number, picture in enumerate(pictures):
+                scored += any(instance.score != 1 for instance in picture.instances)
+                out.write(_image(number, picture, names))
+            out.write("</annotations>\n")
         write_labels(output, labels)
-        return [f"scores of objects in {scored} pictures, for which CVAT has no place"] if scored else []
+        return notes + ([f"scores of objects in {scored} pictures, for which CVAT has no place"] if scored else [])
 
     def parse(self, source: Path, reading: Reading) -> Parsed:
         file = file_within(source, FILE, "*.xml", _fits)
@@ -104,7 +97,7 @@ def _image(number: int, picture: Marked, labels: Sequence[Label]) -> str:
     for group, instance in enumerate(picture.instances, 1):
         shapes = polygons(instance)
         parts = f' group_id="{group}"' if len(shapes) > 1 else ""
-        head = f'label={quoteattr(printed(labels[instance.concept].name))} source="auto" occluded="0" z_order="0"'
+        head = f'label={quoteattr(labels[instance.concept].name)} source="auto" occluded="0" z_order="0"'
         if not survives(shapes, instance):
             x0, y0, x1, y1 = instance.box
             runs = ", ".join(map(str, encoded(instance.mask)))
@@ -153,7 +146,8 @@ def _shapes(entries: Sequence[tuple[str, Element]], index: dict[str, int], readi
             if entry.tag == "box":
                 reading.note("rectangle read as a mask", place)
             group, layer = (as_whole(entry.get(name) or 0, name) for name in ("group_id", "z_order"))
-            found.append(Shape(concept, _geometry(entry), place, entry.tag, group or None, layer=layer))
+            geometry = Later(partial(_geometry, entry)) if entry.tag == "mask" else _geometry(entry)
+            found.append(Shape(concept, geometry, place, entry.tag, group or None, layer=layer))
     return found
 
 
@@ -177,7 +171,7 @@ def _geometry(shape: Element) -> Geometry:
         if min(left, top) < 0 or min(width, height) < 1 or width * height > MAX_PIXELS:
             raise Flaw(f"is a mask of {width} x {height} pixels at {left}, {top}")
         runs = as_wholes(_get(shape, "rle").split(","), "run", MAX_PIXELS)
-        return Patch(left, top, from_runs(runs, (height, width)))
+        return patch_of_runs(runs, (height, width), at=(left, top))
     raise Flaw(f"is a {shape.tag}, which has no area")
 
 
@@ -196,6 +190,7 @@ def _fits(file: Path) -> bool:
     if file.name == FILE:
         return True
     try:
+        check_ends(file)
         with file.open("rb") as opened:
             return file.suffix.lower() == ".xml" and re.search(rb"<annotations\b", opened.read(4096)) is not None
     except (OSError, ValueError):
@@ -203,17 +198,9 @@ def _fits(file: Path) -> bool:
 
 
 def _elements(file: Path, tags: Collection[str]) -> Iterator[Element]:
-    """One after the other; documents that declare entities are refused, which could grow beyond all memory."""
-    content = file.read_bytes()
-    plain = content.replace(b"\0", b"")  # of UTF-16 too
-    if b"<!DOCTYPE" in plain or b"<!ENTITY" in plain:
-        raise DataError(f"{file} declares a document type or entities, which no annotations need")
-    try:
-        for _, element in iterparse(io.BytesIO(content)):
-            if element.tag in tags:
-                yield element
-                if element.tag in ("image", "track"):
-                    element.clear()
-    except ParseError as error:
-        line, column = error.position
-        raise Flaw(f"is not XML (line {line}, column {column + 1})") from error
+    """One after the other, each cleared when the next comes."""
+    for element in read_xml(file):
+        if element.tag in tags:
+            yield element
+            if element.tag in ("image", "track"):
+                element.clear()

@@ -1,7 +1,7 @@
 """Shapes of annotation files as masks, each in no more memory than its own box takes."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -16,6 +16,7 @@ from insid3.parsing import Flaw
 Size = tuple[int, int]
 Scale = tuple[float, float]  #: (x, y): pixels of the picture in a pixel of the file
 Paint = Literal["edges", "centres", "coco"]
+_LONG = 5_000_000  # pixels of an outline; pycocotools takes a hundred bytes for each, and ends where it gets none
 _FAR = 10  # sides of its picture by which a shape may lie outside; farther it belongs to another one
 
 
@@ -26,6 +27,14 @@ class Drawn:
     left: int
     top: int
     mask: Bool[np.ndarray, "h w"]
+
+    def cropped(self) -> "Drawn":
+        """Return what is marked in memory of its own; Flaw if nothing is."""
+        rows, columns = np.flatnonzero(self.mask.any(1)), np.flatnonzero(self.mask.any(0))
+        if not len(rows):
+            raise Flaw("covers no pixel of its picture")
+        part = self.mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].copy()
+        return Drawn(self.left + int(columns[0]), self.top + int(rows[0]), part)
 
 
 class Geometry(Protocol):
@@ -56,6 +65,8 @@ class Outline:
     def drawn(self, size: Size, scale: Scale) -> Drawn:
         rings = [ring * scale for ring in self.rings]
         left, top, right, bottom = _box(np.concatenate(rings), size)
+        if (length := sum(_length(ring) for ring in rings)) > _LONG:
+            raise Flaw(f"has an outline of {length:,.0f} pixels, which no object in a picture has")
         if self.paint == "coco":
             return Drawn(left, top, _as_pycocotools(rings, size)[top:bottom, left:right].astype(bool))
         moved, local = [ring - (left, top) for ring in rings], (bottom - top, right - left)
@@ -90,6 +101,16 @@ class Ellipse:
         if not (a and b):
             raise Flaw("has a radius of 0")
         return Drawn(left, top, (along / a) ** 2 + (across / b) ** 2 <= 1)
+
+
+@dataclass(frozen=True, eq=False)
+class Later:
+    """Mark what `make` gives as soon as it is drawn: of the masks of a picture one at a time is in memory."""
+
+    make: Callable[[], Geometry]
+
+    def drawn(self, size: Size, scale: Scale) -> Drawn:
+        return self.make().drawn(size, scale)
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,16 +160,44 @@ def joined(parts: Iterable[Drawn]) -> Drawn:
     return Drawn(left, top, mask)
 
 
-def from_runs(counts: Shaped[np.ndarray, "n"], size: Size, *, by_columns: bool = False) -> Bool[np.ndarray, "H W"]:
-    """Return the mask of run lengths that begin with what is not marked.
+def from_runs(counts: Shaped[np.ndarray, "n"], size: Size) -> Bool[np.ndarray, "H W"]:
+    """Return the mask of run lengths, row by row, that begin with what is not marked.
 
     Raises:
         Flaw: the runs do not add up to the picture.
     """
     if (counts < 0).any() or counts.sum() != size[0] * size[1]:
         raise Flaw(f"has runs of {counts.sum():,} pixels, its mask has {size[1]} x {size[0]}")
-    flat = np.repeat(np.arange(len(counts)) % 2 == 1, counts)
-    return flat.reshape(size[::-1]).T if by_columns else flat.reshape(size)
+    return np.repeat(np.arange(len(counts)) % 2 == 1, counts).reshape(size)
+
+
+def patch_of_runs(
+    counts: Shaped[np.ndarray, "n"], size: Size, *, by_columns: bool = False, at: tuple[int, int] = (0, 0)
+) -> Patch:
+    """Return what run lengths mark, in no more memory than the rows take in which something is marked.
+
+    Args:
+        by_columns: the runs go down the columns.
+        at: column and row of the first pixel.
+
+    Raises:
+        Flaw: the runs do not add up to the picture, or mark nothing.
+    """
+    lines, wide = size[::-1] if by_columns else size
+    ends, marked = np.cumsum(counts), np.flatnonzero(counts[1::2]) * 2 + 1
+    if not len(marked) or ends[-1] != lines * wide:
+        from_runs(counts, (lines, wide))
+        raise Flaw("covers no pixel of its picture")
+    start, end = int(ends[marked[0] - 1]), int(ends[marked[-1]])
+    first, last = start // wide, (end - 1) // wide + 1
+    between = counts[marked[0] : marked[-1] + 1]
+    mask = from_runs(np.concatenate([[start - first * wide], between, [last * wide - end]]), (last - first, wide))
+    return Patch(at[0] + first, at[1], mask.T) if by_columns else Patch(at[0], at[1] + first, mask)
+
+
+def _length(ring: Ring) -> float:
+    """In pixels, of the longer of both directions: what painting it costs."""
+    return float(np.abs(ring - np.roll(ring, 1, 0)).max(1).sum())
 
 
 def _box(points: Float[np.ndarray, "n 2"], size: Size, margin: int = 2) -> tuple[int, int, int, int]:

@@ -16,7 +16,7 @@ from xml.sax.saxutils import quoteattr
 import numpy as np
 from jaxtyping import Bool
 
-from insid3.batch.formats.base import Marked, file_within, json_kind, printed, read_labels, write_labels
+from insid3.batch.formats.base import Marked, file_within, json_kind, plain_labels, read_labels, write_labels
 from insid3.batch.formats.geometry import Drawn, Ellipse, Geometry, Outline, Patch, Scale, Size, box_ring, turned
 from insid3.batch.formats.pictures import PictureName
 from insid3.batch.formats.reading import Draft, Parsed, Readable, Reading, Shape, counted
@@ -34,7 +34,7 @@ from insid3.parsing import (
     parsing,
     read_json,
 )
-from insid3.storage import write_atomically, write_text, writing
+from insid3.storage import text_stream, write_text
 
 FILE = "tasks.json"
 _SIZES = (3, 4, 8, 16)  # bits in which the length of a run is written, smallest first
@@ -49,24 +49,23 @@ class LabelStudio(Readable):
     title = "Label Studio tasks with brush masks, config.xml"
 
     def is_at(self, source: Path) -> bool:
-        return (source / FILE).exists() or (source.is_dir() and any(map(_fits, source.glob("*.json")))) or _fits(source)
+        own = (source / FILE).exists() and json_kind(source / FILE) in (None, "label-studio")
+        return own or (source.is_dir() and any(map(_fits, source.glob("*.json")))) or _fits(source)
 
     def write(self, labels: Sequence[Label], pictures: Iterable[Marked], output: Path) -> list[str]:
-        def tasks(file: Path) -> None:
-            with file.open("w", encoding="utf-8") as out:
-                for i, picture in enumerate(pictures):
-                    out.write((",\n" if i else "[\n") + json.dumps(_task(picture, labels)))
-                out.write("\n]\n" if out.tell() else "[]\n")
-
-        writing(lambda: write_atomically(output / FILE, tasks))
-        lines = [
-            f"    <Label value={quoteattr(printed(x.name))} background='#{bytes(x.colour).hex()}'/>" for x in labels
-        ]
+        names, notes = plain_labels(labels)
+        with text_stream(output / FILE) as out:
+            before = "[\n"
+            for picture in pictures:
+                out.write(before + json.dumps(_task(picture, names)))
+                before = ",\n"
+            out.write("[]\n" if before == "[\n" else "\n]\n")
+        lines = [f"    <Label value={quoteattr(x.name)} background='#{bytes(x.colour).hex()}'/>" for x in names]
         brush = ['  <BrushLabels name="tag" toName="image">', *lines, "  </BrushLabels>"]
         view = ["<View>", '  <Image name="image" value="$image"/>', *brush, "</View>"]
         write_text(output / "config.xml", "\n".join(view) + "\n")
         write_labels(output, labels)
-        return []
+        return notes
 
     def parse(self, source: Path, reading: Reading) -> Parsed:
         file = file_within(source, FILE, "*.json", _fits)

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from insid3.batch.formats.base import LABELS, Marked, below, json_kind, read_labels, write_labels
-from insid3.batch.formats.geometry import Ellipse, Geometry, Outline, Patch, box_ring
+from insid3.batch.formats.geometry import Ellipse, Geometry, Later, Outline, Patch, box_ring
 from insid3.batch.formats.pictures import PictureName
 from insid3.batch.formats.polygons import polygons
 from insid3.batch.formats.reading import Draft, Parsed, Readable, Reading, Shape
@@ -29,7 +29,7 @@ from insid3.storage import write_text
 # Shapes without an area, and what people call them.
 _NO_AREA = {"point": "point", "points": "point", "line": "line", "linestrip": "line"}
 _CORNERS = ("polygon", "rectangle", "oriented_rectangle", "rotation", "quadrilateral")  # the last two: X-AnyLabeling's
-_TAKEN = ("concepts", "run")  # names of files beside the annotations
+_TAKEN = ("concepts", "run", "tasks", "instances")  # names of files beside the annotations, and of other formats'
 _SAMPLE = 20  # files that tell what a folder holds
 
 
@@ -45,7 +45,7 @@ class Labelme(Readable):
         return any(json_kind(file) == "labelme" for file in files)
 
     def write(self, labels: Sequence[Label], pictures: Iterable[Marked], output: Path) -> list[str]:
-        scored = 0
+        scored, files = 0, set(_TAKEN)
         for picture in pictures:
             scored += any(instance.score != 1 for instance in picture.instances)
             shapes: list[dict[str, Any]] = []
@@ -58,7 +58,10 @@ class Labelme(Readable):
                 head = {"label": labels[instance.concept].name, "group_id": group if len(parts) > 1 else None}
                 more = {"description": "", "flags": {}}
                 shapes += [{**head, **part, **more} for part in parts]
-            own = picture.file if picture.name in _TAKEN else picture.name
+            own = picture.name
+            while own.casefold() in files:
+                own = picture.file if own == picture.name else f"{own}_"
+            files.add(own.casefold())
             file = below(output, f"{own}.json")
             height, width = picture.size
             content: dict[str, Any] = {
@@ -157,27 +160,32 @@ def _shapes(file: Path, shapes: list[Any], index: dict[str, int], reading: Readi
                 raise Flaw("has no label")
             group = shape.get("group_id")
             group = None if group is None else str(group)
-            found.append(Shape(index[label], _geometry(kind, shape), place, kind, group))
+            geometry = Later(partial(_mask_of, shape)) if kind == "mask" else _geometry(kind, shape)
+            found.append(Shape(index[label], geometry, place, kind, group))
     return found
+
+
+def _mask_of(shape: dict[str, Any]) -> Patch:
+    """As labelme.utils.shape_to_mask: a mask in its own box."""
+    points = as_points(shape.get("points"))
+    if len(points) < 1:
+        raise Flaw("has no corner")
+    try:
+        code = base64.b64decode(as_text(shape.get("mask"), "mask").rpartition(",")[2], validate=True)
+    except ValueError as error:
+        raise Flaw("has a mask that is no base64 text") from error
+    (left, top), mask = points[0].astype(int), read_patch(code, "its mask")
+    if len(points) > 1:
+        sides = np.abs(points[1] - points[0]).astype(int) + 1
+        if np.abs(sides - mask.shape[::-1]).max() > 1:
+            told = f"{sides[0]} x {sides[1]}"
+            raise Flaw(f"has a mask of {mask.shape[1]} x {mask.shape[0]} pixels in a box of {told}")
+    return Patch(int(left), int(top), mask)
 
 
 def _geometry(kind: str, shape: dict[str, Any]) -> Geometry:
     """As labelme.utils.shape_to_mask, and for X-AnyLabeling's shapes of four corners."""
     points = as_points(shape.get("points"))
-    if kind == "mask":
-        if len(points) < 1:
-            raise Flaw("has no corner")
-        try:
-            code = base64.b64decode(as_text(shape.get("mask"), "mask").rpartition(",")[2], validate=True)
-        except ValueError as error:
-            raise Flaw("has a mask that is no base64 text") from error
-        (left, top), mask = points[0].astype(int), read_patch(code, "its mask")
-        if len(points) > 1:
-            sides = np.abs(points[1] - points[0]).astype(int) + 1
-            if np.abs(sides - mask.shape[::-1]).max() > 1:
-                told = f"{sides[0]} x {sides[1]}"
-                raise Flaw(f"has a mask of {mask.shape[1]} x {mask.shape[0]} pixels in a box of {told}")
-        return Patch(int(left), int(top), mask)
     if kind == "circle":
         if len(points) != 2:
             raise Flaw(f"is a circle of {len(points)} points, not of centre and rim")
@@ -215,4 +223,5 @@ def _relative(picture: Path, folder: Path) -> str:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    return (file for file in sorted(folder.rglob("*.json")) if file.name not in (LABELS, "run.json"))
+    ours = (LABELS, "run.json")  # unless they are of pictures that are called so
+    return (f for f in sorted(folder.rglob("*.json")) if f.name not in ours or json_kind(f) == "labelme")

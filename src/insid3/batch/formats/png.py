@@ -3,12 +3,13 @@
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, UInt8
+from scipy.ndimage import find_objects
 
 from insid3.batch.folder import RESULTS, SETTINGS
 from insid3.batch.formats.base import Marked, below, check_count, read_labels, write_labels
@@ -21,6 +22,8 @@ from insid3.instances import Instance, split
 from insid3.labels import MAGENTA, Label
 from insid3.parsing import as_dict, as_text, parsing, read_json
 from insid3.storage import append_line, write_text, writing
+
+_MOST = 2**30  # pixels of a mask that we wrote; whoever let larger pictures in than others had their reasons
 
 
 class Png:
@@ -45,8 +48,8 @@ class Png:
             parts = [_as_before(part, picture) for part in _parts(index, len(labels))]
             touching += len(parts) != len(picture.instances)
             mask, line = below(output, f"{picture.name}.png"), _line(picture, index, parts, labels)
-            writing(partial(write_index, mask, index, [label.colour for label in labels]))
-            writing(partial(append_line, output / RESULTS, line))
+            write_index(mask, index, [label.colour for label in labels])
+            append_line(output / RESULTS, line)
         notes = {
             f"{lost} pixels belong to several concepts: they are the last one's": lost,
             f"{touching} pictures have objects that touch, overlap or lie apart: they are joined or split": touching,
@@ -70,35 +73,58 @@ class Png:
 
 
 def _marked(line: dict[str, Any], source: Path, labels: Sequence[Label], folder: str) -> Marked:
-    told = line.get("concepts") or {}
+    told, parts = line.get("concepts") or {}, list[Instance]()
     if line["mask"] is not None:
-        name, values = str(line["mask"]).removesuffix(".png"), _values(source / line["mask"])
-        masks = [values == i + 1 for i in range(len(labels))] if len(labels) > 1 else [values > 0]
+        name, files = str(line["mask"]).removesuffix(".png"), [str(line["mask"])]
     else:
         files = [str(told[label.name]["mask"]) for label in labels]
-        name, masks = files[0].removesuffix(".png").rpartition(".")[0], [_values(source / f) > 0 for f in files]
-    parts: list[Instance] = []
-    for i, (label, mask) in enumerate(zip(labels, masks, strict=True)):
+        name = files[0].removesuffix(".png").rpartition(".")[0]
+    values = _values(below(source, files[0]))
+    size, indexed = values.shape, len(files) == 1 and len(labels) > 1
+    for i, label in enumerate(labels):
+        if i and not indexed:
+            values = _values(below(source, files[i]))
+        whole = _whole(values if indexed else np.where(values > 0, np.uint8(i + 1), np.uint8(0)), i)
+        if whole is None:
+            continue
         if "instances" in line:
-            mine = [entry for entry in line["instances"] if entry["concept"] == label.name]
-            found = split(mask, None, i)
-            scores = [float(entry["score"]) for entry in mine] if len(mine) == len(found) else [1.0] * len(found)
-            parts += [Instance(i, part.box, part.mask, score) for part, score in zip(found, scores, strict=True)]
-        elif mask.any():
+            mine = [float(entry["score"]) for entry in line["instances"] if entry["concept"] == label.name]
+            found = _apart(whole)
+            scores = mine if len(mine) == len(found) else [1.0] * len(found)
+            parts += [replace(part, score=score) for part, score in zip(found, scores, strict=True)]
+        else:
             score = told[label.name]["score"] if told else line["score"]
-            parts.append(Instance.of(mask, i, 1.0 if score is None else float(score)))
-    return Marked(Path(os.path.join(folder, line["target"])), name, masks[0].shape, tuple(parts))
+            parts.append(replace(whole, score=1.0 if score is None else float(score)))
+    return Marked(Path(os.path.join(folder, line["target"])), name, size, tuple(parts))
 
 
 def _values(file: Path) -> UInt8[np.ndarray, "H W"]:
     try:
-        return read_values(file, 2**40)
+        values = read_values(file, _MOST)
     except ImageError as error:
         raise DataError(f"{error}: mark the picture again, or take it out of results.jsonl") from error
+    if values.ndim != 2 or values.dtype.kind not in "bu":
+        raise DataError(f"{file} is no mask of insid3: mark the picture again, or take it out of results.jsonl")
+    return values
+
+
+def _whole(index: UInt8[np.ndarray, "H W"], concept: int) -> Instance | None:
+    """All that is marked as a concept's, without a mask of the whole picture; None if nothing is."""
+    box = next(iter(find_objects((index == concept + 1).view(np.uint8))), None)
+    if box is None:
+        return None
+    return Instance.at(box[1].start, box[0].start, index[box] == concept + 1, concept, 1.0)
+
+
+def _apart(whole: Instance) -> list[Instance]:
+    """The connected parts of what is marked as a concept's."""
+    left, top = whole.box[:2]
+    found = split(whole.mask, None, whole.concept)
+    return [replace(part, box=tuple(np.add(part.box, (left, top, left, top)).tolist())) for part in found]
 
 
 def _parts(index: UInt8[np.ndarray, "H W"], concepts: int) -> list[Instance]:
-    return [part for i in range(concepts) for part in split(index == i + 1, None, i)]
+    return [part for i in range(concepts) if (whole := _whole(index, i)) for part in _apart(whole)]
 
 
 def _as_before(part: Instance, picture: Marked) -> Instance:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from insid3.batch.formats.base import Marked, printed
+from insid3.batch.formats.base import Marked, distinct
 from insid3.batch.formats.geometry import Drawn, Geometry, Scale, Size, joined
 from insid3.batch.formats.pictures import Finder, PictureName, result_names
 from insid3.batch.formats.values import as_colour, as_size
@@ -23,6 +23,7 @@ from insid3.labels import PALETTE, Label
 from insid3.parsing import Flaw, clipped
 
 _SHOWN = 3  # places of each kind in the account
+_ROOM = 10 * MAX_PIXELS  # pixels of the masks of one picture, each in its own box
 _NO_OBJECTS = ("picture", "task that nobody")  # how kinds begin that are none
 
 
@@ -117,12 +118,12 @@ class Reading:
             DataError: with `strict`.
         """
         if self.strict:
-            raise DataError(f"{clipped(place)}: left out as {kind}, which strict reading forbids")
-        self.left_out.setdefault(kind, []).append(clipped(place))
+            raise DataError(f"{clipped(place)}: left out as {clipped(kind, 120)}, which strict reading forbids")
+        self.left_out.setdefault(clipped(kind, 120), []).append(clipped(place))
 
     def note(self, kind: str, place: str) -> None:
         """Count an entry that is read in a way that should be known."""
-        self.notes.setdefault(kind, []).append(clipped(place))
+        self.notes.setdefault(clipped(kind, 120), []).append(clipped(place))
 
     def declared(self, height: object, width: object, place: str) -> Size | None:
         """Return the size that a file declares; None without one. A size that no picture has is noted, not used."""
@@ -169,13 +170,9 @@ class Reading:
         """
         found: list[Label] = []
         for name, number, colour in told:
-            plain, one = printed(name).strip() or "unnamed", 1
+            plain, unique = distinct(name, ()), distinct(name, {label.name for label in found})
             if plain != name:
                 self.note("label with characters that cannot be shown", plain)
-            taken, unique = {label.name for label in found}, plain
-            while unique in taken:
-                one += 1
-                unique = f"{plain} ({one})"
             if unique != plain:
                 self.note("label of the same name as another", f"{plain!r}, called {unique!r} here")
             ids = {label.id for label in found}
@@ -268,14 +265,17 @@ class Reading:
 
     def _instances(self, shapes: Sequence[Shape], size: Size, scale: Scale) -> Iterator[Instance]:
         objects: dict[Hashable, tuple[Shape, list[Drawn]]] = {}
+        room = _ROOM
         for i, shape in enumerate(sorted(shapes, key=lambda shape: shape.layer)):
             with self.entry(shape.kind, shape.place):
-                drawn = shape.geometry.drawn(size, scale)
-                if not drawn.mask.any():
-                    raise Flaw("covers no pixel of its picture")
+                drawn = shape.geometry.drawn(size, scale).cropped()
+                if drawn.mask.size > room:
+                    raise Flaw(f"is too much: the boxes of a picture's objects may have {_ROOM:,} pixels together")
+                room -= drawn.mask.size
                 key = ("alone", i) if shape.group is None else (shape.group, shape.concept)
                 objects.setdefault(key, (shape, []))[1].append(drawn)
-        for shape, parts in objects.values():
+        while objects:
+            shape, parts = objects.pop(next(iter(objects)))
             whole = joined(parts)
             yield Instance.at(whole.left, whole.top, whole.mask, shape.concept, shape.score, shape.crowd)
 

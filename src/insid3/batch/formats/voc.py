@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
-from xml.etree.ElementTree import Element, ElementTree, ParseError, SubElement, fromstring, indent
+from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 import numpy as np
 from scipy.ndimage import find_objects
 
-from insid3.batch.formats.base import Marked, below, check_count, link_picture, printed, read_labels, write_labels
-from insid3.batch.formats.geometry import Outline, Patch, box_ring
+from insid3.batch.formats.base import Marked, below, check_count, link_picture, plain_labels, read_labels, write_labels
+from insid3.batch.formats.geometry import Later, Outline, Patch, box_ring
 from insid3.batch.formats.pictures import PictureName
 from insid3.batch.formats.reading import Draft, Parsed, Readable, Reading, Shape
 from insid3.batch.formats.values import as_colour
@@ -22,11 +22,12 @@ from insid3.errors import DataError, ImageError
 from insid3.images import MAX_PIXELS, SUFFIXES, picture_size, read_values
 from insid3.instances import Instance
 from insid3.labels import Colour, Label
-from insid3.parsing import Flaw, as_number, as_text, parsing, read_text, shown
-from insid3.storage import write_atomically, write_text, writing
+from insid3.parsing import Flaw, as_number, as_text, parsing, read_text, read_xml, shown
+from insid3.storage import write_bytes, write_text
 
 _LIST = Path("ImageSets", "Segmentation", "default.txt")
 _MOST, _VOID = 254, 255  # numbers of objects and classes; what masks have on borders, which belong to nobody
+_OBJECTS, _TABLE = 10_000, 2**24  # objects in a picture, and how many numbers a picture of numbers may use
 _BORDER: Colour = (224, 224, 192)  # its colour
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
 _CHALLENGE = (
@@ -47,6 +48,7 @@ class Voc(Readable):
     def write(self, labels: Sequence[Label], pictures: Iterable[Marked], output: Path) -> list[str]:
         check_count(labels, _MOST)
         lost = crowded = scored = absent = 0
+        plain, changed = plain_labels(labels, _plain)
         colours, many = [label.colour for label in labels], [_voc_colour(i) for i in range(1, _MOST + 1)]
         names: list[str] = []
         for picture in pictures:
@@ -60,20 +62,16 @@ class Voc(Readable):
                 classes[y0:y1, x0:x1][instance.mask] = instance.concept + 1
                 objects[y0:y1, x0:x1][instance.mask] = number
             for kind, values, palette in (("Class", classes, colours), ("Object", objects, many)):
-                file = below(output / f"Segmentation{kind}", f"{picture.name}.png")
-                writing(partial(write_index, file, values, palette))
-            tree = _annotation(picture, instances, labels)
-            file = below(output / "Annotations", f"{picture.name}.xml")
-            writing(partial(write_atomically, file, partial(tree.write, encoding="utf-8")))
+                write_index(below(output / f"Segmentation{kind}", f"{picture.name}.png"), values, palette)
+            root = _annotation(picture, instances, plain)
+            write_bytes(below(output / "Annotations", f"{picture.name}.xml"), tostring(root, "utf-8"))
             absent += not link_picture(
                 picture.path, below(output / "JPEGImages", f"{picture.name}{picture.path.suffix}")
             )
             names.append(picture.name)
         for kind in ("Segmentation", "Main"):  # those who look for boxes look in the other
             write_text(output / "ImageSets" / kind / _LIST.name, "".join(f"{name}\n" for name in names))
-        colour_lines = [
-            f"{printed(label.name).replace(':', '_')}:{','.join(map(str, label.colour))}::" for label in labels
-        ]
+        colour_lines = [f"{label.name}:{','.join(map(str, label.colour))}::" for label in plain]
         write_text(output / "labelmap.txt", "\n".join(["background:0,0,0::", *colour_lines]) + "\n")
         write_labels(output, labels)
         notes = {
@@ -84,7 +82,7 @@ class Voc(Readable):
         notes[
             f"{absent} pictures are not where the annotations say (--images): put them into {output / 'JPEGImages'}"
         ] = absent
-        return [note for note, happened in notes.items() if happened]
+        return changed + [note for note, happened in notes.items() if happened]
 
     def parse(self, source: Path, reading: Reading) -> Parsed:
         if not source.is_dir():
@@ -127,7 +125,7 @@ class _Classes:
 
     @cached_property
     def _of_colours(self) -> np.ndarray:
-        return _table(2**24, _packed(_BORDER), {_packed(label.colour): i for i, label in enumerate(self.labels)})
+        return _table(_TABLE, _packed(_BORDER), {_packed(label.colour): i for i, label in enumerate(self.labels)})
 
     @property
     def colours(self) -> tuple[Colour, ...]:
@@ -216,43 +214,34 @@ def _from_masks(source: Path, name: str, known: _Classes, reading: Reading) -> l
     file = below(source / "SegmentationClass", f"{name}.png")
     with reading.entry("mask", str(file)):
         classes = known.numbers(file)
-        objects, beside = np.zeros(classes.shape, np.int64), below(source / "SegmentationObject", f"{name}.png")
+        objects, beside = np.zeros(classes.shape, np.int32), below(source / "SegmentationObject", f"{name}.png")
         if exists(beside):
-            values = read_values(beside, MAX_PIXELS)
-            objects = values.astype(np.int64) if values.ndim == 2 else _numbered(_packed(values))
-            objects[objects == _VOID] = 0
+            objects = _numbered(read_values(beside, MAX_PIXELS))
             if objects.shape != classes.shape:
                 raise Flaw("is not as large as its SegmentationObject")
-        numbers, compact = np.arange(_VOID + 1), objects
-        if objects.max(initial=0) > _VOID:
-            found_numbers, inverse = np.unique(objects, return_inverse=True)
-            numbers, compact = np.append(0, found_numbers), inverse.reshape(objects.shape) + 1
-        for i, box in enumerate(find_objects(compact), 1):
-            if box is None or not numbers[i]:
-                continue
-            place = f"object {numbers[i]} of {beside}"
+        numbers, compact = _in_order(objects)
+        for number, box in zip(numbers, find_objects(compact), strict=True):
+            place = f"object {number} of {beside}"
             with reading.entry("object", place):
-                mask = objects[box] == numbers[i]
-                mine = classes[box][mask]
+                mine = classes[box][objects[box] == number]
                 counts = np.bincount(mine[mine > 0])
                 if not len(counts):
                     raise Flaw("has no class: labelmap.txt does not have its value or colour in SegmentationClass")
                 if np.count_nonzero(counts) > 1:
                     reading.note("object of several classes, the most frequent one counts", place)
-                found.append(Shape(int(counts.argmax()) - 1, Patch(box[1].start, box[0].start, mask), place))
+                found.append(Shape(int(counts.argmax()) - 1, _part(objects, box, number), place))
         having = {shape.concept for shape in found}
-        for concept in np.unique(classes[(objects == 0) & (classes != 0)]):
-            place, mask = f"{file}", (classes == concept) & (objects == 0)
-            if concept < 0:
-                colour = f"{np.count_nonzero(mask):,} pixels have a value or colour that labelmap.txt does not list"
-                reading.leave_out("region of no class", f"{place}: {colour}")
-            elif concept - 1 in having:
-                reading.leave_out("region of no object", f"{place}: {np.count_nonzero(mask):,} pixels of a class")
-            else:
-                reading.note(
-                    "class without objects, all its pixels are one", f"{known.labels[concept - 1].name}: {place}"
-                )
-                found.append(Shape(int(concept) - 1, Patch(0, 0, mask), place))
+        left, place = np.where(objects == 0, classes, 0), str(file)
+        if strange := np.count_nonzero(left < 0):
+            colour = f"{strange:,} pixels have a value or colour that labelmap.txt does not list"
+            reading.leave_out("region of no class", f"{place}: {colour}")
+        for concept, box in enumerate(find_objects(left.clip(0))):
+            if box is not None and concept in having:
+                pixels = np.count_nonzero(left[box] == concept + 1)
+                reading.leave_out("region of no object", f"{place}: {pixels:,} pixels of a class")
+            elif box is not None:
+                reading.note("class without objects, all its pixels are one", f"{known.labels[concept].name}: {place}")
+                found.append(Shape(concept, _part(left, box, concept + 1), place))
     return found
 
 
@@ -289,32 +278,56 @@ def _names(file: Path) -> list[str]:
 
 
 def _root(file: Path) -> Element:
-    content = file.read_bytes()
-    if b"<!DOCTYPE" in content.replace(b"\0", b"") or b"<!ENTITY" in content.replace(b"\0", b""):
-        raise Flaw("declares a document type or entities, which no annotations need")
-    try:
-        return fromstring(content)
-    except ParseError as error:
-        line, column = error.position
-        raise Flaw(f"is not XML (line {line}, column {column + 1})") from error
+    *_, root = read_xml(file)
+    return root
 
 
-def _numbered(colours: np.ndarray) -> np.ndarray:
-    """The numbers of objects that have VOC's colours; other colours after them."""
-    known = {_packed(_voc_colour(i)): i for i in range(_VOID + 1)}
-    found, inverse = np.unique(colours, return_inverse=True)
-    numbers = np.array([known.get(int(colour), _VOID + 1 + i) for i, colour in enumerate(found)])
-    return numbers[inverse.reshape(colours.shape)]
+def _part(values: np.ndarray, box: tuple[slice, slice], number: int) -> Later:
+    """What has a value, in the box that holds all of it."""
+    return Later(lambda: Patch(box[1].start, box[0].start, values[box] == number))
+
+
+def _numbered(values: np.ndarray) -> np.ndarray:
+    """The numbers of objects: as stored, or those that have VOC's colours, and other colours after them."""
+    if values.ndim == 2:
+        if values.dtype.kind not in "iub" or values.min() < 0 or values.max() >= _TABLE:
+            raise Flaw("has a SegmentationObject whose values number no objects")
+        objects = values.astype(np.int32)
+    else:
+        known, packed = {_packed(_voc_colour(i)): i for i in range(_VOID + 1)}, _packed(values)
+        seen, table = np.zeros(_TABLE, bool), np.zeros(_TABLE, np.int32)
+        seen[packed.ravel()] = True
+        for i, colour in enumerate(np.flatnonzero(seen)[: _OBJECTS + 1]):  # more are refused
+            table[colour] = known.get(int(colour), _VOID + 1 + i)
+        objects = table[packed]
+    objects[objects == _VOID] = 0
+    return objects
+
+
+def _in_order(objects: np.ndarray) -> tuple[list[int], np.ndarray]:
+    """The numbers of objects, and 1 for the first of them, 2 for the second and so on in the place of each pixel's."""
+    seen = np.zeros(int(objects.max(initial=0)) + 1, bool)
+    seen[objects.ravel()] = True
+    seen[0] = False
+    numbers, table = np.flatnonzero(seen), np.zeros(len(seen), np.int32)
+    if len(numbers) > _OBJECTS:
+        raise Flaw(f"has more than {_OBJECTS:,} objects in SegmentationObject")
+    table[numbers] = np.arange(1, len(numbers) + 1)
+    return numbers.tolist(), table[objects]
 
 
 def _packed(colours: Any) -> Any:
     """RGB as one number each."""
-    wide = np.asarray(colours)[..., :3].astype(np.int64)
-    one = wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]
+    values = np.asarray(colours)
+    if values.max(initial=0) > 255:
+        raise Flaw("has colours of more than 8 bits")
+    one = values[..., 0].astype(np.int32)
+    for channel in (1, 2):
+        one = (one << 8) | values[..., channel]
     return int(one) if one.ndim == 0 else one
 
 
-def _annotation(picture: Marked, instances: Sequence[Instance], labels: Sequence[Label]) -> "ElementTree[Element]":
+def _annotation(picture: Marked, instances: Sequence[Instance], labels: Sequence[Label]) -> Element:
     root = Element("annotation")
     SubElement(root, "folder").text = "JPEGImages"
     SubElement(root, "filename").text = f"{picture.name}{picture.path.suffix}"
@@ -324,7 +337,7 @@ def _annotation(picture: Marked, instances: Sequence[Instance], labels: Sequence
     SubElement(root, "segmented").text = "1"
     for instance in instances:
         entry = SubElement(root, "object")
-        SubElement(entry, "name").text = printed(labels[instance.concept].name)
+        SubElement(entry, "name").text = labels[instance.concept].name
         for tag, text in (("pose", "Unspecified"), ("truncated", "0"), ("difficult", "0")):
             SubElement(entry, tag).text = text
         box = SubElement(entry, "bndbox")
@@ -332,7 +345,13 @@ def _annotation(picture: Marked, instances: Sequence[Instance], labels: Sequence
         for tag, value in (("xmin", x0 + 1), ("ymin", y0 + 1), ("xmax", x1), ("ymax", y1)):  # VOC counts from 1
             SubElement(box, tag).text = str(value)
     indent(root)
-    return ElementTree(root)
+    return root
+
+
+def _plain(name: str) -> str:
+    """A name that labelmap.txt takes for a class: it has comments, colons between its columns, and a background."""
+    name = name.replace(":", "_")
+    return f"_{name[1:]}" if name.startswith("#") else f"{name}_" if name.casefold() == "background" else name
 
 
 def _voc_colour(number: int) -> Colour:

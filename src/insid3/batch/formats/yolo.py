@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from insid3.batch.formats.base import Marked, below, link_picture, read_labels, write_labels
+from insid3.batch.formats.base import Marked, below, link_picture, plain_labels, read_labels, write_labels
 from insid3.batch.formats.geometry import Drawn, Outline, Paint, Scale, Size, box_ring
 from insid3.batch.formats.pictures import PictureName
 from insid3.batch.formats.polygons import Ring, polygons
@@ -20,11 +20,12 @@ from insid3.batch.names import exists, safe_name
 from insid3.errors import DataError, MissingExtraError
 from insid3.images import SUFFIXES
 from insid3.labels import Label
-from insid3.parsing import Flaw, as_dict, as_numbers, as_whole, parsing, read_text
+from insid3.parsing import Flaw, as_dict, as_numbers, as_whole, parsing, read_text, shown
 from insid3.storage import write_text
 
 _DATA = "data.yaml"
 _CLASS_LISTS = ("classes.txt", "obj.names")
+_LONG = 2**21  # characters of data.yaml; reading it takes a second for each hundred thousand
 _SLACK = 0.01  # by which a coordinate may lie outside, as ultralytics has it
 
 
@@ -39,6 +40,7 @@ class Yolo(Readable):
 
     def write(self, labels: Sequence[Label], pictures: Iterable[Marked], output: Path) -> list[str]:
         holed = parted = scored = absent = 0
+        plain, changed = plain_labels(labels)
         for picture in pictures:
             lines = []
             scored += any(instance.score != 1 for instance in picture.instances)
@@ -52,7 +54,7 @@ class Yolo(Readable):
                     lines.append(" ".join([str(instance.concept), *(f"{value:.6f}" for value in points.ravel())]))
             write_text(below(output / "labels", f"{picture.name}.txt"), "".join(f"{line}\n" for line in lines))
             absent += not link_picture(picture.path, below(output / "images", f"{picture.name}{picture.path.suffix}"))
-        names = "".join(f"  {i}: {json.dumps(label.name, ensure_ascii=False)}\n" for i, label in enumerate(labels))
+        names = "".join(f"  {i}: {json.dumps(label.name, ensure_ascii=False)}\n" for i, label in enumerate(plain))
         write_text(output / _DATA, f"path: .\ntrain: images\nval: images\nnames:\n{names}")
         write_labels(output, labels)
         notes = {
@@ -63,7 +65,7 @@ class Yolo(Readable):
         notes[f"{absent} pictures are not where the annotations say (--images): put them into {output / 'images'}"] = (
             absent
         )
-        return [note for note, happened in notes.items() if happened]
+        return changed + [note for note, happened in notes.items() if happened]
 
     def parse(self, source: Path, reading: Reading) -> Parsed:
         folder = source if source.is_dir() else source.parent
@@ -127,8 +129,20 @@ def _yaml(file: Path) -> Any:
         import yaml
     except ImportError as error:
         raise MissingExtraError("reading YOLO's data.yaml", "export") from error
+
+    class Plain(yaml.SafeLoader):
+        """Without aliases, of which a few lines make more names than memory holds."""
+
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            if self.check_event(yaml.AliasEvent):
+                raise Flaw("has aliases (*name), which no list of classes needs: write out what they stand for")
+            return super().compose_node(parent, index)
+
+    text = read_text(file)
+    if len(text) > _LONG:
+        raise Flaw(f"has {len(text):,} characters; a list of classes has less than {_LONG:,}")
     try:
-        return yaml.safe_load(read_text(file))
+        return yaml.load(text, Plain)  # a SafeLoader
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         raise Flaw(f"is not YAML{f' (line {mark.line + 1})' if mark else ''}") from error
@@ -146,6 +160,8 @@ def _names(data: dict[str, Any]) -> list[str]:
         names = [numbers[i] for i in range(len(numbers))]
     if not names or not isinstance(names, list):
         raise Flaw("has no names of classes: names: [cat, dog]")
+    if bad := [name for name in names if isinstance(name, dict | list | None)]:
+        raise Flaw(f"has {shown(bad[0])} as name of a class")
     return [str(name) for name in names]
 
 

@@ -5,11 +5,12 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
-from insid3.errors import ConfigError, DataError, Insid3Error
+from insid3.errors import ConfigError, DataError
 from insid3.eval.datasets import folders, objects, own, parts, points
 from insid3.eval.datasets.base import DataSet, Draw, Drawn, Fold, Part, visible
-from insid3.eval.episodes import Episode, EpisodeList, Pair
+from insid3.eval.episodes import Episode, EpisodeList, Pair, check_list
 from insid3.eval.reader import Reader, Readers
+from insid3.parsing import parsing, shown
 
 DATASETS: dict[str, DataSet] = {
     dataset.name: dataset
@@ -18,6 +19,8 @@ DATASETS: dict[str, DataSet] = {
         parts.PACO_PART, folders.PERMIS, points.SPAIR,
     )
 }  # fmt: skip
+
+_LONGEST = 200  # bytes of an episode's name, which its mask has too
 
 
 def draw(
@@ -28,6 +31,7 @@ def draw(
     shots: int | None = None,
     seed: int = 0,
     limit: int | None = None,
+    ignore_index: own.IgnoreIndex = "auto",
 ) -> list[EpisodeList]:
     """The episodes of each data set and fold, as the published evaluation draws them.
 
@@ -38,11 +42,15 @@ def draw(
         shots: references of an episode; 1, but for "episodes:DIR", whose references are all used.
         seed: of the random stream, a new one for each list.
         limit: the first episodes of each list only.
+        ignore_index: of "folder:DIR", the value of masks that does not count; "auto": 255 where it stands beside other
+            labels; "none": all above 0 is the object.
 
     Raises:
-        ConfigError: no such data set or fold.
+        ConfigError: no such data set or fold, or an `ignore_index` for others than "folder:DIR".
         DataError: files that are missing, damaged or laid out otherwise.
     """
+    if isinstance(ignore_index, int) and not 0 <= ignore_index < 2**16:
+        raise ConfigError(f"--ignore-index must be a value of masks, 0 to 65535, or none, got {ignore_index}")
     if shots is not None and shots < 1:
         raise ConfigError(f"shots must be 1 or more, got {shots}")
     readers = readers or Readers()
@@ -51,11 +59,14 @@ def draw(
         kind, _, where = name.partition(":")
         if fold not in (None, 0) and name not in DATASETS:
             raise ConfigError(f"{name} has no folds: leave out --fold")
+        if ignore_index != "auto" and kind != "folder":
+            raise ConfigError(f"--ignore-index is of folder:DIR, {name} has ignored pixels of its own: leave it out")
         if kind == "episodes" and where:
             found = [each.first(limit) for each in own.read_episodes(Path(where), shots)]
         elif kind == "folder" and where:
-            drawn = own.draw_folder(Path(where), shots or 1, Draw(seed))
             root = Path(where).resolve()
+            pixels = readers(str(root)).max_pixels
+            drawn = own.draw_folder(Path(where), shots or 1, Draw(seed), ignore_index, pixels)
             empty = EpisodeList(name, root.name, 0, shots or 1, seed, 0, {}, (), str(root))
             found = [_taken(drawn, empty, limit)]
         elif name in DATASETS:
@@ -79,11 +90,18 @@ def checked(lists: Sequence[EpisodeList]) -> list[EpisodeList]:
     for each in lists:
         if origin.setdefault(each.set, each.dataset) != each.dataset:
             raise DataError(f"{origin[each.set]} and {each.dataset} both have a set {each.set!r}: run them separately")
+        with parsing(each.root or each.dataset, "data set"):
+            check_list(each)
         for episode in each.episodes:
-            if episode.id in ("", ".", "..") or set(episode.id) & set("/\\:"):
-                raise DataError(f"{each.dataset} has an episode {episode.id!r}: files cannot be called so, rename it")
+            fits = episode.id.isprintable() and len(episode.id.encode()) <= _LONGEST
+            if not fits or episode.id in ("", ".", "..") or set(episode.id) & set("/\\:"):
+                raise DataError(
+                    f"{each.dataset} has an episode {shown(episode.id)}: files cannot be called so, rename it"
+                )
             if episode.id in seen:
-                raise DataError(f"two episodes are called {episode.id!r}: run {each.dataset} separately or rename them")
+                raise DataError(
+                    f"two episodes are called {shown(episode.id)}: run {each.dataset} separately or rename them"
+                )
             seen.add(episode.id)
     return list(lists)
 
@@ -96,14 +114,9 @@ def _published(
         raise ConfigError(f"{dataset.name} has the folds {allowed[0]} to {allowed[-1]}, got {fold}")
     for number in range(dataset.folds) if fold is None else [fold]:
         empty = EpisodeList(dataset.name, dataset.name, number, shots, seed, 0, {}, ())
-        try:
-            yield _taken(dataset.draw(reader, number, shots, Draw(seed)), empty, limit)
-        except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
-            if isinstance(error, Insid3Error):
-                raise
-            raise DataError(
-                f"annotations of {dataset.title} are not laid out as published ({error!r:.120}): see docs/reproduce.md"
-            ) from error
+        with parsing(reader.root, f"{dataset.title} (laid out as published, see docs/reproduce.md)"):
+            found = _taken(dataset.draw(reader, number, shots, Draw(seed)), empty, limit)
+        yield found
 
 
 def _taken(fold: Fold, empty: EpisodeList, limit: int | None) -> EpisodeList:
@@ -115,7 +128,14 @@ def _taken(fold: Fold, empty: EpisodeList, limit: int | None) -> EpisodeList:
         return replace(drawn, id=name) if isinstance(drawn, Pair) else Episode(name, *drawn)
 
     episodes = tuple(named(index, drawn) for index, drawn in enumerate(islice(fold.draws, count)))
-    return replace(empty, length=fold.length, classes=fold.classes, episodes=episodes)
+    return replace(
+        empty,
+        length=fold.length,
+        classes=fold.classes,
+        episodes=episodes,
+        left_out=dict(fold.left_out),
+        notes=fold.notes,
+    )
 
 
 def check(name: str, data_root: Path) -> list[tuple[Part, int]]:

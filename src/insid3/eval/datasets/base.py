@@ -1,15 +1,17 @@
 """What the data sets have in common: the one way to draw, and what is known about each."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from insid3.errors import DataError
 from insid3.eval.episodes import Pair, Recipe, View
-from insid3.eval.reader import Reader
+from insid3.eval.reader import Reader, lookup
+from insid3.parsing import Flaw, clipped, parsing
 
 T = TypeVar("T")
 _PATIENCE = 100_000  # draws in vain before a class is given up
@@ -20,24 +22,40 @@ class Draw:
 
     def __init__(self, seed: int) -> None:
         self.stream = np.random.RandomState(seed)
+        self._again = np.random.RandomState([seed, 1])
 
     def pick(self, items: Sequence[T]) -> T:
         return items[self.stream.permutation(len(items))[0]]
 
     def others(self, items: Sequence[T], target: T, shots: int, what: str) -> list[T]:
-        """As many draws as shots that differ from the target; one may come twice.
+        """As many draws as shots that differ from the target; one may come twice, as published.
 
         Raises:
             DataError: there is no other.
         """
         if all(item == target for item in items):
-            raise DataError(f"{what} has no picture besides {target}: there is nothing to refer to")
+            raise DataError(f"{what} has no picture besides {clipped(str(target))}: there is nothing to refer to")
         found: list[T] = []
         while len(found) < shots:
             item = self.pick(items)
             if item != target:
                 found.append(item)
         return found
+
+    def distinct(self, views: Sequence[View], target: View, shots: int, what: str) -> list[View]:
+        """As `others`, each of another picture; there must be enough.
+
+        What comes twice is replaced from a stream of its own, so that all other draws are those of `others`.
+        """
+        found: dict[str, View] = {}
+        for view in self.others(views, target, shots, what):
+            found.setdefault(view.picture, view)
+        found.pop(target.picture, None)  # of another mask
+        while len(found) < shots:
+            left = [view for view in views if view.picture not in found and view.picture != target.picture]
+            view = left[self._again.randint(len(left))]
+            found[view.picture] = view
+        return [*found.values()]
 
 
 def patiently(what: str) -> Iterator[int]:
@@ -60,11 +78,18 @@ class Drawn(NamedTuple):
 
 
 class Fold(NamedTuple):
-    """What is drawn from; `draws` does it one by one, without end where the number is not the data's."""
+    """What is drawn from; `draws` does it one by one, without end where the number is not the data's.
+
+    Attributes:
+        left_out: classes that cannot be drawn from, and why.
+        notes: what was decided about the data.
+    """
 
     classes: dict[str, str]
     length: int
     draws: Iterator[Drawn | Pair]
+    left_out: Mapping[str, str] = MappingProxyType({})
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -95,17 +120,26 @@ class DataSet:
 
 
 def entry(data: Any, *keys: Any, file: str) -> Any:
-    """`data[key][key]...` of an annotation file.
+    """Return `data[key][key]...` of an annotation file.
 
     Raises:
         DataError: it is laid out otherwise.
     """
-    for key in keys:
-        try:
-            data = data[key]
-        except (KeyError, IndexError, TypeError) as error:
-            raise DataError(f"{file} has no entry {' / '.join(map(str, keys))}: is it the published file?") from error
-    return data
+    with parsing(file, "annotation"):
+        return lookup(data, *keys)
+
+
+def names(values: Iterable[Any], file: str) -> list[str]:
+    """Return the names of pictures that an annotation file lists.
+
+    Raises:
+        DataError: one is not text.
+    """
+    with parsing(file, "annotation"):
+        found = list(values)
+        if not all(isinstance(value, str) for value in found):
+            raise Flaw("lists something that is not text as a name of a picture")
+        return found
 
 
 def visible(folder: Path, pattern: str) -> list[Path]:

@@ -1,5 +1,6 @@
 """Data sets that are folders of pictures and mask files: ISIC, Chest X-ray, SUIM, iSAID-5i, PerMIS."""
 
+import re
 from collections.abc import Iterator
 
 from insid3.errors import DataError
@@ -7,6 +8,7 @@ from insid3.eval.datasets.base import DataSet, Draw, Drawn, Fold, Part, listed, 
 from insid3.eval.episodes import View
 from insid3.eval.reader import Reader
 from insid3.images import SUFFIXES, read_values
+from insid3.parsing import Flaw, parsing, read_text, shown
 
 _ISIC, _ISIC_MASKS = "ISIC/ISIC2018_Task1-2_Training_Input", "ISIC/ISIC2018_Task1_Training_GroundTruth"
 ISAID_CLASSES = (
@@ -68,13 +70,11 @@ def draw_suim(reader: Reader, fold: int, shots: int, draw: Draw) -> Fold:
 def draw_isaid(reader: Reader, fold: int, shots: int, draw: Draw) -> Fold:
     """Target and class are the lines of the fold's list; references. What is labelled 255 does not count."""
     file = reader.root / f"iSAID/splits/val/fold{fold}.txt"
-    try:
-        lines = [line.rsplit("__", 1) for line in file.read_text("utf-8").split()]
+    with parsing(file, "list of patches and classes"):
+        lines = [line.rsplit("__", 1) for line in read_text(file).split()]
+        if odd := next((line for line in lines if len(line) != 2 or not re.fullmatch("[0-9]{1,4}", line[1])), None):
+            raise Flaw(f"has the line {shown('__'.join(odd))}, expected lines like P0003_0_256_0_256__05")
         targets = [(name, int(number) - 1) for name, number in lines]
-    except OSError as error:
-        raise DataError(f"{file}: {error.strerror or error}") from error
-    except ValueError as error:
-        raise DataError(f"{file}: expected lines like P0003_0_256_0_256__05 ({error})") from error
     classes = range(5 * fold, 5 * fold + 5)
     names = {cls: [name for name, its in targets if its == cls] for cls in classes}
 
@@ -83,6 +83,9 @@ def draw_isaid(reader: Reader, fold: int, shots: int, draw: Draw) -> Fold:
 
     def view(name: str, cls: int) -> View:
         return View(f"iSAID/val/images/{name}.png", ("value", labels(name), cls + 1))
+
+    if other := sorted({cls for _, cls in targets} - {*classes}):
+        raise DataError(f"{file} lists class {other[0] + 1}, its fold has {classes[0] + 1} to {classes[-1] + 1}")
 
     def draws() -> Iterator[Drawn]:
         for target, cls in targets:

@@ -1,11 +1,13 @@
 """COCO-20i and LVIS-92i: whole objects in photographs."""
 
 from collections.abc import Iterator
+from typing import Any
 
 from insid3.errors import DataError
-from insid3.eval.datasets.base import DataSet, Draw, Drawn, Fold, Part, entry
+from insid3.eval.datasets.base import DataSet, Draw, Drawn, Fold, Part, entry, names
 from insid3.eval.episodes import View
 from insid3.eval.reader import Reader
+from insid3.parsing import as_dict, parsing
 
 COCO_CLASSES = (
     "person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat", "traffic light",
@@ -25,7 +27,7 @@ def draw_coco(reader: Reader, fold: int, shots: int, draw: Draw) -> Fold:
     pictures = {}
     for cls in classes:
         file = f"COCO2014/splits/val/fold{cls % 4}.pkl"
-        pictures[cls] = entry(reader.annotations(file), cls, file=file)
+        pictures[cls] = names(entry(reader.annotations(file), cls, file=file), file)
         if not pictures[cls]:
             raise DataError(f"{file} lists no pictures of class {cls}: is it the published file?")
 
@@ -47,20 +49,21 @@ def draw_lvis(reader: Reader, fold: int, shots: int, draw: Draw) -> Fold:
     """Classes in turn; target, references. Which classes a fold has depends on the shots."""
     file = "LVIS/lvis_val.pkl"
     data = reader.annotations(file)
-    kept = [category for category, images in data.items() if len(images) > shots]
+    with parsing(file, "annotation"):
+        kept = [c for c, images in as_dict(data, "content").items() if len(as_dict(images, f"category {c}")) > shots]
     classes = kept[fold : len(kept) // 10 * 10 : 10]
     if not classes:
         raise DataError(f"{file} has {len(kept)} classes of more than {shots} pictures, ten folds need ten at least")
-    names = [list(data[category]) for category in classes]
+    pictures = [names(data[category], file) for category in classes]
 
-    def view(name: str, category: int) -> View:
+    def view(name: str, category: Any) -> View:
         return View(f"LVIS/coco/{name}", ("lvis", file, category, name))
 
     def draws() -> Iterator[Drawn]:
         while True:
             for cls, category in enumerate(classes):
-                target = draw.pick(names[cls])
-                others = draw.others(names[cls], target, shots, f"LVIS category {category}")
+                target = draw.pick(pictures[cls])
+                others = draw.others(pictures[cls], target, shots, f"LVIS category {category}")
                 yield Drawn(str(cls), view(target, category), tuple(view(name, category) for name in others))
 
     return Fold({str(cls): f"category {category}" for cls, category in enumerate(classes)}, 2300, draws())

@@ -1,14 +1,17 @@
 """A user's own data: `episodes:DIR` with a list of episodes, `folder:DIR` with pictures and masks to draw from."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from insid3.errors import DataError
 from insid3.eval.datasets.base import Draw, Drawn, Fold, listed, visible
+from insid3.eval.datasets.void import void_value
 from insid3.eval.episodes import Episode, EpisodeList, View
 from insid3.images import SUFFIXES
+from insid3.parsing import Flaw, as_dict, as_list, as_text, parsing, read_json
+
+IgnoreIndex = int | Literal["auto", "none"]
 
 
 def read_episodes(folder: Path, shots: int | None) -> list[EpisodeList]:
@@ -24,28 +27,28 @@ def read_episodes(folder: Path, shots: int | None) -> list[EpisodeList]:
         DataError: no such list, or one that is laid out otherwise.
     """
     file = folder / "episodes.json"
-    try:
-        data = json.loads(file.read_text("utf-8"))
-    except OSError as error:
-        raise DataError(f"{file}: {error.strerror or error}") from error
-    except ValueError as error:
-        raise DataError(f"{file} is not JSON ({error})") from error
-    pictures = _by_stem(folder / "images")
-
-    def view(stem: str) -> View:
-        return View(f"images/{pictures.get(stem, f'{stem}.jpg')}", ("any", f"masks/{stem}.png"))
-
     sets: dict[str, list[Episode]] = {}
-    try:
-        for each in data:
-            stems = each["ref"] if shots is None else each["ref"][:shots]
-            if not stems or len(stems) < (shots or 1):
-                raise DataError(f"{file}: episode {each['id']} has {len(each['ref'])} references, not {shots or 1}")
-            ignore = ("any", f"ignore/{each['ignore']}.png") if each.get("ignore") else None
-            episode = Episode(str(each["id"]), str(each["cls"]), view(each["tgt"]), tuple(map(view, stems)), ignore)
-            sets.setdefault(str(each["set"]), []).append(episode)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{file}: expected a list of id, set, cls, ref and tgt ({error!r})") from error
+    with parsing(file, "list of episodes"):
+        entries = as_list(read_json(file), "content, expected a list of id, set, cls, ref and tgt:")
+        pictures = _by_stem(folder / "images")
+
+        def view(stem: str) -> View:
+            return View(f"images/{pictures.get(stem, f'{stem}.jpg')}", ("any", f"masks/{stem}.png"))
+
+        for number, data in enumerate(entries, 1):
+            try:
+                each = as_dict(data, "entry")
+                id, cls, name, target = (as_text(each.get(key), key) for key in ("id", "cls", "set", "tgt"))
+                stems = [as_text(stem, "ref") for stem in as_list(each.get("ref"), "ref")]
+                ignored = as_text(each["ignore"], "ignore") if each.get("ignore") else None
+            except Flaw as flaw:
+                raise Flaw(f"{flaw}, in entry {number}: expected a list of id, set, cls, ref and tgt") from flaw
+            used = stems if shots is None else stems[:shots]
+            if not used or len(used) < (shots or 1):
+                raise DataError(f"{file}: episode {id} has {len(stems)} references, not {shots or 1}")
+            ignore = ("any", f"ignore/{ignored}.png") if ignored else None
+            episode = Episode(id, cls, view(target), tuple(map(view, used)), ignore)
+            sets.setdefault(name, []).append(episode)
     if not sets:
         raise DataError(f"{file} holds no episodes")
     return [
@@ -64,29 +67,60 @@ def read_episodes(folder: Path, shots: int | None) -> list[EpisodeList]:
     ]
 
 
-def draw_folder(folder: Path, shots: int, draw: Draw) -> Fold:
-    """Every mask is a target once; references are drawn from its class.
+def draw_folder(folder: Path, shots: int, draw: Draw, ignore_index: IgnoreIndex, max_pixels: int) -> Fold:
+    """Every mask is a target once; references are drawn from its class, no picture twice.
 
     `images/` holds the pictures, `masks/CLASS/STEM.*` the masks; masks without a folder are of one class, "concept".
+    A class with too few pictures is left out.
+
+    Args:
+        ignore_index: value of masks that does not count; "auto": 255, where `void_value` finds it to be none of the
+            object's.
 
     Raises:
-        DataError: no masks, or a mask without its picture.
+        DataError: no masks, a mask without its picture, no class with pictures enough, or masks that do not tell what
+            255 is.
     """
-    pictures, views = _by_stem(folder / "images"), dict[str, list[View]]()
-    masks = [path for path in visible(folder / "masks", "**/*") if path.suffix.lower() in SUFFIXES]
-    for path in listed(masks, f"masks in {folder / 'masks'}"):
+    pictures, masks = _by_stem(folder / "images"), dict[str, list[Path]]()
+    found = [path for path in visible(folder / "masks", "**/*") if path.suffix.lower() in SUFFIXES]
+    for path in listed(found, f"masks in {folder / 'masks'}"):
         relative = path.relative_to(folder / "masks")
         if path.stem not in pictures:
             raise DataError(f"{path} has no picture {folder / 'images' / path.stem}.*: add it, or leave out the mask")
-        view = View(f"images/{pictures[path.stem]}", ("any", f"masks/{relative.as_posix()}"))
-        views.setdefault(relative.parent.as_posix() if len(relative.parts) > 1 else "concept", []).append(view)
+        masks.setdefault(relative.parent.as_posix() if len(relative.parts) > 1 else "concept", []).append(path)
+    counts = {cls: len({path.stem for path in mine}) for cls, mine in masks.items()}
+    few = {cls: f"has {_pictures(count)}, {shots + 1} are needed" for cls, count in counts.items() if count <= shots}
+    if len(few) == len(masks):
+        told = "; ".join(f"{cls} {why}" for cls, why in list(few.items())[:5])
+        raise DataError(f"no class of {folder} has more than {_pictures(shots)} (--shots): {told}")
+    voids, notes, views = dict[str, int | None](), list[str](), dict[str, list[View]]()
+    for cls in [cls for cls in masks if cls not in few]:
+        voids[cls], note = (
+            void_value(masks[cls], cls, max_pixels) if ignore_index == "auto" else (_chosen(ignore_index), None)
+        )
+        notes += [note] if note else []
+        own = () if voids[cls] is None else (voids[cls],)
+        views[cls] = [
+            View(f"images/{pictures[path.stem]}", ("any", path.relative_to(folder).as_posix(), *own))
+            for path in masks[cls]
+        ]
 
     def draws() -> Iterator[Drawn]:
         for cls, mine in views.items():
             for target in mine:
-                yield Drawn(cls, target, tuple(draw.others(mine, target, shots, f"{folder}, class {cls},")))
+                references = draw.distinct(mine, target, shots, f"{folder}, class {cls},")
+                ignore = None if voids[cls] is None else ("label", *target.mask[1:])
+                yield Drawn(cls, target, tuple(references), ignore)
 
-    return Fold({cls: cls for cls in views}, sum(map(len, views.values())), draws())
+    return Fold({cls: cls for cls in views}, sum(map(len, views.values())), draws(), few, tuple(notes))
+
+
+def _chosen(ignore_index: IgnoreIndex) -> int | None:
+    return ignore_index if isinstance(ignore_index, int) else None
+
+
+def _pictures(count: int) -> str:
+    return f"{count} picture{'' if count == 1 else 's'}"
 
 
 def _by_stem(folder: Path) -> dict[str, Any]:

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from insid3.errors import DataError
-from insid3.eval.datasets.base import DataSet, Draw, Drawn, Fold, Part, entry, patiently
+from insid3.eval.datasets.base import DataSet, Draw, Drawn, Fold, Part, entry, names, patiently
 from insid3.eval.episodes import View
+from insid3.eval.outlines import numbers
 from insid3.eval.pickles import load_pickle
-from insid3.eval.reader import Reader
+from insid3.eval.reader import Reader, lookup
+from insid3.parsing import as_numbers, as_whole, parsing
 
 _VOC = "Pascal-Part/VOCdevkit/VOC2010"
 _GROUPS = ("animals", "indoor", "person", "vehicles")
@@ -21,7 +23,7 @@ def draw_pascal(reader: Reader, fold: int, shots: int, draw: Draw) -> Fold:
     group = entry(reader.annotations(file), _GROUPS[fold], "object", file=file)
     parts = [(thing, part, images) for thing, its in group.items() for part, images in its["part"].items()]
     classes = [
-        (thing, part, images["val"])
+        (thing, part, names(images["val"], file))
         for thing, part, images in parts
         if images["train"] and images["val"] and (thing, part) != ("aeroplane", "TAIL")
     ]
@@ -38,15 +40,17 @@ def draw_pascal(reader: Reader, fold: int, shots: int, draw: Draw) -> Fold:
         index = draw.pick(mine)
         if not any(each["mask"] for each in objects[index]["parts"] if each["name"] == part):
             return None
-        x0, y0, x1, y1 = map(int, objects[index]["bndbox"].values())  # by order, as published
+        with parsing(where, "annotation"):
+            box = as_numbers([*lookup(objects[index], "bndbox").values()], "side of a box")
+        x0, y0, x1, y1 = (int(side) for side in box)  # by order, as published
         return View(f"{_VOC}/JPEGImages/{name}.jpg", ("pascal", where, index, part), (x0, y0, x1, y1))
 
     def draws() -> Iterator[Drawn]:
         while True:
-            for cls, (thing, part, names) in enumerate(classes):
+            for cls, (thing, part, listed) in enumerate(classes):
                 found: dict[str, View] = {}  # the target, then the references
                 for _ in patiently(f"PASCAL-Part, {thing} {part}"):
-                    name = draw.pick(names)
+                    name = draw.pick(listed)
                     view = None if name in found else drawn_view(name, thing, part)
                     if view is not None:
                         found[name] = view
@@ -70,7 +74,7 @@ def draw_paco(reader: Reader, fold: int, shots: int, draw: Draw) -> Fold:
         listed = entry(data, "cid2img", file=file).get(category, [])
         found: dict[Any, str] = {}
         for image, path in ((image, path) for each in listed for image, path in each.items()):
-            found.setdefault(image, "/".join(path.split("/")[-2:]))
+            found.setdefault(image, "/".join(names([path], file)[0].split("/")[-2:]))
         if len(found) > shots:
             images[category] = list(found.items())
     if not images:
@@ -78,10 +82,13 @@ def draw_paco(reader: Reader, fold: int, shots: int, draw: Draw) -> Fold:
     classes = list(images)
 
     def view(image: Any, name: str, category: Any) -> View:
-        objects: dict[Any, list[float]] = {}  # box of each object's first annotation
+        objects: dict[int, list[float]] = {}  # box of each object's first annotation
         for annotation in entry(data, "img2anno", image, file=file):
             if annotation["category_id"] == category:
-                objects.setdefault(annotation["obj_ann_id"], annotation["obj_bbox"])
+                with parsing(file, "annotation"):
+                    sides = numbers(lookup(annotation, "obj_bbox"), "side of a box").tolist()
+                    (thing,) = numbers([lookup(annotation, "obj_ann_id")], "obj_ann_id")
+                    objects.setdefault(as_whole(float(thing), "obj_ann_id"), sides)
         thing = draw.pick(list(objects))
         x, y, w, h = objects[thing]
         box = (int(x), int(y), int(x + w), int(y + h))

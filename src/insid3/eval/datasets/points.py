@@ -3,26 +3,36 @@
 from collections.abc import Iterator
 
 from insid3.errors import DataError
-from insid3.eval.datasets.base import DataSet, Draw, Fold, Part, entry
+from insid3.eval.datasets.base import DataSet, Draw, Fold, Part
 from insid3.eval.episodes import Pair
-from insid3.eval.reader import Reader
+from insid3.eval.reader import Reader, lookup
+from insid3.parsing import Flaw, as_dict, as_numbers, as_points, as_text, parsing, read_text, shown
+
+_LONGEST = 200  # letters of a pair's name
+_NAMES = ("category", "src_imname", "trg_imname")
 
 
 def draw_spair(reader: Reader, fold: int, shots: int, draw: Draw) -> Fold:
     """Nothing is drawn: the lines of the list of test pairs."""
     file = reader.root / "SPair-71k/Layout/large/test.txt"
-    try:
-        names = file.read_text("utf-8").split()
-    except OSError as error:
-        raise DataError(f"{file}: {error.strerror or error}") from error
+    with parsing(file, "list of pairs"):
+        names = read_text(file).split()
+        if odd := next((name for name in names if len(name) > _LONGEST or "/" in name or not name.isprintable()), None):
+            raise Flaw(f"has the line {shown(odd)}, expected lines like 000001-2007_000001-2007_000002:cat")
     classes = sorted({name.rpartition(":")[2] for name in names})
 
     def draws() -> Iterator[Pair]:
         for name in names:
             where = f"SPair-71k/PairAnnotation/test/{name}.json"
-            keys = ("category", "src_imname", "trg_imname", "src_kps", "trg_kps", "trg_bndbox")
-            annotation = reader.annotations(where)
-            category, source, target, ours, theirs, box = (entry(annotation, key, file=where) for key in keys)
+            with parsing(where, "annotation"):
+                annotation = as_dict(reader.annotations(where), "content")
+                category, source, target = (as_text(lookup(annotation, key), key) for key in _NAMES)
+                ours, theirs = (as_points(lookup(annotation, key), key) for key in ("src_kps", "trg_kps"))
+                box = as_numbers(lookup(annotation, "trg_bndbox"), "trg_bndbox")
+                if len(box) != 4 or len(ours) != len(theirs):
+                    raise Flaw("has no box of four numbers, or not as many points in both pictures")
+            if category not in classes:
+                raise DataError(f"{where} shows a {shown(category)}, which {file} does not list")
             yield Pair(
                 id="",
                 cls=category,

@@ -1,0 +1,152 @@
+"""The container of a video: opened, its packets, and which of its streams is read."""
+
+import errno
+import os
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from insid3.errors import ImageError, MissingExtraError
+from insid3.parsing import parsing
+from insid3.video.order import Packet
+
+# Containers whose demuxers read no other file: playlists name any file of this machine, and addresses beyond it.
+_CONTAINERS = (
+    "mov,matroska,avi,mpegts,mpeg,mpegvideo,h264,hevc,vvc,evc,m4v,h263,h261,flv,live_flv,asf,ogg,gif,apng,mjpeg,ivf,"
+    "obu,yuv4mpegpipe,dv,mxf,nut,rm,wtv,nsv,nuv,vc1,vc1test,dirac,cavsvideo,avs2,avs3,gxf,pva,"
+    "wav,mp3,flac,aac"  # which hold no film, and can be told so
+)
+_RETRIES = 20  # after errors of a demuxer without a packet between them
+
+
+def import_av() -> Any:
+    """PyAV; MissingExtraError where it is not installed."""
+    try:
+        import av
+    except ImportError as error:
+        raise MissingExtraError("reading videos", "video") from error
+    return av
+
+
+@dataclass(frozen=True)
+class Found:
+    """A stream.
+
+    Attributes:
+        index: its place among all streams.
+        packets: in the order in which they are decoded.
+        end: where the last packet of any stream ends, in seconds.
+        note: what to say of the choice, where there was one.
+    """
+
+    index: int
+    packets: Sequence[Packet]
+    end: Fraction
+    note: str
+
+
+@contextmanager
+def opened(path: Path, max_pixels: int) -> Iterator[Any]:
+    """A container of PyAV.
+
+    Raises:
+        ImageError: it cannot be read as a video.
+    """
+    av, name = import_av(), os.fspath(path)
+    with parsing(path, "video", ImageError):
+        if "\0" in name or not path.exists():
+            raise ImageError(f"{name} cannot be read as a video (No such file or directory): check its name")
+        if not path.is_file():
+            raise ImageError(f"{name} cannot be read as a video: it is no file, but a folder, a pipe or a device")
+        limit = {"max_pixels": str(2 * max_pixels + 2**20)}  # decoders want room around a frame
+        options = {"format_whitelist": _CONTAINERS, "protocol_whitelist": "file"}
+        failure = None
+        try:
+            with av.open(f"file:{name}", metadata_errors="replace", container_options=options) as container:
+                for stream in container.streams.video:
+                    if stream.codec_context is not None:
+                        stream.codec_context.options = dict(limit)
+                yield container
+        except av.error.FFmpegError as error:
+            failure = error
+        if failure is not None:  # what it calls a lack of memory are numbers that it does not believe
+            raise _refused(name, failure) from (None if isinstance(failure, MemoryError) else failure)
+
+
+def _refused(name: str, failure: Any) -> ImageError:
+    if failure.errno == errno.EINVAL:
+        return ImageError(
+            f"{name} cannot be read as a video: it is of a kind that is no video file, such as a playlist or a still "
+            "picture; give its frames as pictures"
+        )
+    told = "it declares more than there can be" if isinstance(failure, MemoryError) else failure.strerror
+    return ImageError(
+        f"{name} cannot be read as a video ({told}): it may be damaged, or cut off before its index; convert it again, "
+        "or give its frames as pictures"
+    )
+
+
+def packets_of(container: Any) -> Iterator[Any]:
+    """The packets of all streams that hold something, up to where the file ends, however it does."""
+    av, failures = import_av(), 0
+    while failures < _RETRIES:
+        try:
+            for packet in container.demux():
+                if packet.size:
+                    failures = 0
+                    yield packet
+            return
+        except av.error.EOFError:
+            return
+        except av.error.FFmpegError:
+            failures += 1
+
+
+def find(container: Any, path: Path) -> Found:
+    """The best of all video streams: one that moves and can be decoded, the largest; a cover is none.
+
+    Raises:
+        ImageError: there is none, it holds nothing, or its codec is not known.
+    """
+    packets, end = defaultdict[int, list[Packet]](list), Fraction(0)
+    for packet in packets_of(container):
+        time = packet.dts if packet.pts is None else packet.pts
+        if time is not None and packet.time_base:
+            end = max(end, (time + (packet.duration or 0)) * packet.time_base)
+        if packet.stream.type == "video":
+            packets[packet.stream.index].append(
+                Packet(
+                    packet.pts, packet.dts, packet.duration or 0,
+                    packet.is_keyframe, packet.is_discard, packet.is_corrupt,
+                )
+            )  # fmt: skip
+    streams = [stream for stream in container.streams if stream.type == "video"]
+    films = [stream for stream in streams if not _is_cover(stream)]
+    if not films:
+        raise ImageError(f"{path} has no pictures: it is not a video" + (", it has a cover" if streams else ""))
+
+    def rank(stream: Any) -> tuple[bool, bool, int, int]:
+        context, count = stream.codec_context, len(packets[stream.index])
+        return count > 1, context is not None, context.width * context.height if context else 0, -stream.index
+
+    best, note = max(films, key=rank), ""
+    if len(streams) > 1:
+        others = ", ".join(str(stream.index) for stream in streams if stream is not best)
+        context, count = best.codec_context, len(packets[best.index])
+        what = f"{context.name}, {context.width} x {context.height}, {count} frames" if context else "?"
+        note = f"{path} has {len(streams)} streams of pictures: {best.index} is read ({what}), not {others}"
+    own = packets[best.index]
+    if best.codec_context is None:
+        raise ImageError(f"{path} is coded in a way that the installed PyAV cannot decode: convert it to H.264")
+    if not own or all(packet.is_hidden for packet in own):
+        raise ImageError(f"{path} holds no frames: it may have been cut off; convert it again")
+    return Found(best.index, own, end, note)
+
+
+def _is_cover(stream: Any) -> bool:
+    disposition = stream.disposition
+    return any(disposition & getattr(type(disposition), kind) for kind in ("attached_pic", "timed_thumbnails"))

@@ -1,0 +1,186 @@
+"""Whether a file ends where its own structure says, for the containers that say it, and how much is missing."""
+
+import os
+from collections.abc import Callable, Sequence
+from enum import Enum, auto
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from insid3.video.order import Packet
+
+_TELL_THEIR_LENGTH = ("matroska", "flv", "asf", "mov")  # containers whose header says how long a video is
+_MANY = 1_000_000  # parts of a file that are looked at
+
+
+class Ending(Enum):
+    """How a file ends."""
+
+    WHOLE = auto()  #: where it says
+    SHORT = auto()  #: before
+    UNKNOWN = auto()  #: it does not say
+
+
+def ending_of(path: Path, container: str) -> tuple[Ending, int]:
+    """How a file ends, and how many files stand in it one behind the other, as far as its container lets this be seen.
+
+    Args:
+        container: FFmpeg's name for it.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    looks = next((look for name, look in _LOOKS.items() if name in container.split(",")), None)
+    if looks is None:
+        return Ending.UNKNOWN, 1
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        return looks(file, size)
+
+
+def missing_frames(
+    ending: Ending,
+    container: str,
+    told: int,
+    packets: Sequence[Packet],
+    left: float,
+    seconds: Sequence[float],
+    rate: float,
+) -> int | None:
+    """How many frames are missing at a file's end; None where some are and nobody knows how many.
+
+    Args:
+        told: frames by the header, hidden and empty ones included; 0 where it does not say.
+        packets: those that are there.
+        left: seconds between the end of the last packet of any stream and that of the video by its header.
+        seconds: when the frames are shown that are there.
+        rate: frames per second by the header.
+    """
+    names, held, short = container.split(","), len(seconds), ending is Ending.SHORT
+    fragmented = "mov" in names and not told
+    if ending is Ending.WHOLE and not fragmented:
+        return 0
+    if short and told and "mov" in names:
+        return max(0, told - len(packets))
+    if short and told and "avi" in names:
+        return max(0, told - 1 - max((packet.dts for packet in packets if packet.dts is not None), default=-1))
+    if left > 0 and any(name in _TELL_THEIR_LENGTH for name in names):
+        if not short and left <= max(1.0, 0.01 * (seconds[-1] + left)):
+            return 0
+        step = float(np.median(np.diff(seconds))) if held > 1 else float(1 / rate)
+        if abs(step * rate - 1) < 0.1:  # frames between the last ones are missing too
+            return max(0, round((seconds[-1] + step + left) * rate) - held)
+        return round(left / step)
+    return None if short and "matroska" not in names else 0
+
+
+def _at(place: int, size: int) -> Ending:
+    return Ending.SHORT if place > size else Ending.WHOLE
+
+
+def _mov(file: BinaryIO, size: int) -> tuple[Ending, int]:
+    """MP4 and its relatives: boxes, each with its length; one of them is the index."""
+    at, files = 0, 0
+    for _ in range(_MANY):
+        file.seek(at)
+        head = file.read(16)
+        if len(head) < 8:
+            return Ending.SHORT if head else Ending.WHOLE, files
+        files += head[4:8] == b"moov"
+        length = int.from_bytes(head[:4], "big")
+        if length == 1:
+            length = int.from_bytes(head[8:16], "big")
+        if length < 8:  # 0: up to the end, wherever that was
+            break
+        at += length
+        if at >= size:  # what is cut off may be no picture
+            return _at(at, size) if head[4:8] in (b"mdat", b"moof") else Ending.WHOLE, files
+    return Ending.UNKNOWN, files
+
+
+def _avi(file: BinaryIO, size: int) -> tuple[Ending, int]:
+    """Lists called RIFF; one that was not closed has the length 0."""
+    at, files = 0, 0
+    for _ in range(_MANY):
+        file.seek(at)
+        head = file.read(12)
+        if head[:4] != b"RIFF":
+            return Ending.WHOLE if at else Ending.UNKNOWN, files
+        files += head[8:] == b"AVI "
+        length = int.from_bytes(head[4:8], "little")
+        if length in (0, 2**32 - 1):
+            break
+        at += 8 + length
+        if at >= size:
+            return _at(at, size), files
+        at += length % 2
+    return Ending.UNKNOWN, files
+
+
+def _matroska(file: BinaryIO, size: int) -> tuple[Ending, int]:
+    """A header and a segment, each with its length; streams leave that of the segment open."""
+    for files in range(_MANY):
+        for kind in (b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"):
+            found, length = file.read(4), _length(file)
+            if found != kind:
+                return Ending.WHOLE if files else Ending.UNKNOWN, files
+            if length is None:
+                return Ending.UNKNOWN, files + 1
+            file.seek(length, os.SEEK_CUR)
+        if file.tell() >= size:
+            return _at(file.tell(), size), files + 1
+    return Ending.UNKNOWN, _MANY
+
+
+def _length(file: BinaryIO) -> int | None:
+    """A length of EBML, which may be left open."""
+    first = file.read(1)
+    width = 9 - first[0].bit_length() if first and first[0] else 9
+    rest = file.read(width - 1)
+    if width > 8 or len(rest) < width - 1:
+        return None
+    length = int.from_bytes(bytes([first[0] & (0xFF >> width)]) + rest, "big")
+    return None if length == 2 ** (7 * width) - 1 else length
+
+
+def _flv(file: BinaryIO, size: int) -> tuple[Ending, int]:
+    """A header, and tags, each with its length before and behind it; they end anywhere."""
+    at, files = 0, 0
+    for _ in range(_MANY):
+        file.seek(at)
+        head = file.read(9)
+        if head[:3] == b"FLV" and len(head) == 9:
+            files += 1
+            at += int.from_bytes(head[5:], "big") + 4
+        else:
+            at += 15 + int.from_bytes(head[1:4], "big")
+        if at >= size:
+            return Ending.SHORT if at > size else Ending.UNKNOWN, files
+    return Ending.UNKNOWN, files
+
+
+def _gif(file: BinaryIO, size: int) -> tuple[Ending, int]:
+    """Blocks that end with a zero; one more byte ends the file, which some writers leave out."""
+    file.seek(max(0, size - 1))
+    return Ending.WHOLE if file.read() in (b"\0", b";") else Ending.SHORT, 1
+
+
+def _png(file: BinaryIO, size: int) -> tuple[Ending, int]:
+    """A signature, and chunks, each with its length."""
+    at = 8
+    for _ in range(_MANY):
+        file.seek(at)
+        head = file.read(8)
+        at += 12 + int.from_bytes(head[:4], "big")
+        if len(head) < 8 or at > size:
+            return Ending.SHORT, 1
+        if head[4:] == b"IEND":
+            return Ending.WHOLE, 1
+    return Ending.UNKNOWN, 1
+
+
+_LOOKS: dict[str, Callable[[BinaryIO, int], tuple[Ending, int]]] = {
+    "mov": _mov, "avi": _avi, "matroska": _matroska, "flv": _flv, "gif": _gif, "apng": _png,
+}  # fmt: skip

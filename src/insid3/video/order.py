@@ -1,0 +1,146 @@
+"""In which order a video's frames are shown, and when: timestamps give hints, never names."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise
+
+import numpy as np
+
+_GAP = 10  # seconds; broadcasts that jump farther have begun anew
+
+
+@dataclass(frozen=True, slots=True)
+class Packet:
+    """What a file says of one coded picture, in the stream's unit of time.
+
+    Attributes:
+        pts, dts: when it is shown, and when it is decoded; None where the file does not say.
+        duration: 0 where the file does not say.
+        is_key: it can be decoded without others.
+        is_hidden: an edit list cuts it out.
+        is_corrupt: it is not there as a whole.
+    """
+
+    pts: int | None
+    dts: int | None
+    duration: int = 0
+    is_key: bool = False
+    is_hidden: bool = False
+    is_corrupt: bool = False
+
+
+def parts(packets: Sequence[Packet], gap: int | None) -> list[int]:
+    """Number the stretches of time of a file that was joined of several: the number of each packet's.
+
+    Time begins anew at a picture that stands for itself and does not come later than the one before it.
+
+    Args:
+        gap: a jump that begins a new stretch too, in the stream's unit; None: none does.
+    """
+    numbers, number, last = list[int](), 0, None
+    for packet in packets:
+        if packet.dts is not None and last is not None:
+            step = packet.dts - last
+            if (packet.is_key and step <= 0) or (gap is not None and (step < -gap or (packet.is_key and step > gap))):
+                number += 1
+        last = last if packet.dts is None else packet.dts
+        numbers.append(number)
+    return numbers
+
+
+def gap_of(base: Fraction, is_broadcast: bool) -> int | None:
+    """The jump that begins a new stretch, for `parts`; only broadcasts have one."""
+    return int(_GAP / base) if is_broadcast else None
+
+
+def is_plain(packets: Sequence[Packet]) -> bool:
+    """Whether the timestamps can be believed: all are there, no two are the same, and time never goes back."""
+    decoded = [packet.dts for packet in packets if packet.dts is not None]
+    shown = [packet.pts for packet in packets if not packet.is_hidden]
+    return (
+        None not in shown
+        and len(set(shown)) == len(shown)
+        and all(before < after for before, after in pairwise(decoded))
+    )
+
+
+def by_time(packets: Sequence[Packet]) -> list[int]:
+    """The numbers of those that are shown, in the order of their timestamps; of packets that are plain."""
+    shown = [i for i, packet in enumerate(packets) if not packet.is_hidden]
+    return sorted(shown, key=lambda i: packets[i].pts or 0)
+
+
+def with_lost(order: Sequence[int], lost: Sequence[int], packets: Sequence[Packet], part: Sequence[int]) -> list[int]:
+    """Put packets that gave no frame where theirs would have been.
+
+    Args:
+        order: packets of the frames, as they are shown.
+        lost: the others, ascending.
+        part: of `parts`.
+    """
+    knows = all(packets[i].pts is not None for i in (*order, *lost))
+
+    def place(i: int) -> tuple[int, int]:
+        return (part[i], packets[i].pts or 0) if knows else (0, i)
+
+    result, left = list[int](), sorted(lost, key=place)
+    for i in order:
+        while left and place(left[0]) < place(i):
+            result.append(left.pop(0))
+        result.append(i)
+    return result + left
+
+
+def times(
+    order: Sequence[int], packets: Sequence[Packet], part: Sequence[int], base: Fraction, rate: Fraction
+) -> list[float]:
+    """When frames are shown, in seconds from the first: strictly ascending, whatever the timestamps are like.
+
+    In each stretch of time the frames get its timestamps in their order. Where these are missing or repeated, frames
+    are spread evenly; a new stretch goes on where the one before ended.
+
+    Args:
+        order: packets of the frames, as they are shown; -1 of one that is not known.
+        part: of `parts`.
+        base: the unit of the timestamps in seconds.
+        rate: frames per second, where timestamps say nothing.
+    """
+    known = [packets[i] for i in order if i >= 0]
+    missing = [sum(stamp is None for stamp in stamps) for stamps in zip(*((p.pts, p.dts) for p in known), strict=True)]
+    by_pts = not missing or missing[0] <= missing[1]
+    found, begin, step = list[float](), 0.0, float(1 / rate)
+    where = [part[i] if i >= 0 else 0 for i in order]
+    for each in sorted(set(where)):
+        here = [i for i, its in zip(order, where, strict=True) if its == each]
+        stamps = [_stamp(packets[i], by_pts) if i >= 0 else None for i in here]
+        ascending = sorted(stamp for stamp in stamps if stamp is not None)
+        left = iter(ascending)
+        seconds = [None if stamp is None else float((next(left) - ascending[0]) * base) for stamp in stamps]
+        filled = _filled(seconds, step)
+        found += [begin + time - filled[0] for time in filled]
+        last = packets[here[-1]].duration if here[-1] >= 0 else 0
+        begin = found[-1] + (float(last * base) or step)
+    if any(after <= before for before, after in pairwise(found)):  # times that no number can tell apart
+        return [i * step for i in range(len(found))]
+    return found
+
+
+def _stamp(packet: Packet, by_pts: bool) -> int | None:
+    return packet.pts if by_pts else packet.dts
+
+
+def _filled(seconds: Sequence[float | None], step: float) -> list[float]:
+    """Ascending times with those between them that are missing or repeated."""
+    known, last = list[tuple[int, float]](), None
+    for i, time in enumerate(seconds):
+        if time is not None and (last is None or time > last):
+            known.append((i, time))
+            last = time
+    if not known:
+        return [i * step for i in range(len(seconds))]
+    (first, begin), (final, end) = known[0], known[-1]
+    places, values = zip(*known, strict=True)
+    inner = np.interp(range(first, final + 1), places, values).tolist()
+    before = [begin - (first - i) * step for i in range(first)]
+    return [*before, *inner, *(end + (i - final) * step for i in range(final + 1, len(seconds)))]
