@@ -204,6 +204,6 @@ def test_files_are_parsed_inside_the_border(kind: str) -> None:
         others = [call for call in calls if "json.dumps(" not in ast.unparse(call)]  # which only copies
         if name.startswith("app/") or not others:
             continue
-        if name in ("on_ray.py", "storage.py"):  # what our own workers answer; what callers read inside the border
+        if name == "on_ray.py":  # what our own workers answer
             continue
         assert name == "parsing.py" or "insid3.parsing" in internal_imports(path), f"{name} parses by itself"
