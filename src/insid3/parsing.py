@@ -133,6 +133,8 @@ def shown(value: Any) -> str:
     """Show a value in a message: short, on one line."""
     if isinstance(value, dict | list):
         return f"{'an object' if isinstance(value, dict) else 'a list'} of {len(value)}"
+    if isinstance(value, bytes):
+        return f"{len(value)} bytes"
     text = "nothing" if value is None else json.dumps(value) if isinstance(value, bool) else repr(value)
     return text if len(text) <= 40 else f"{text[:36]}..."
 
