@@ -11,7 +11,7 @@ setup: .venv/.installed
 	$(BIN)/pip install --quiet -e '.[all]'
 	touch $@
 
-demo: setup            ## one cheetah as the example, five pictures, results in demo/
+demo: setup            ## one cheetah as the example, four other pictures, results in demo/
 	$(BIN)/python examples/demo.py
 
 test: setup            ## everything but the long tests

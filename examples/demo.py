@@ -1,4 +1,4 @@
-"""`make demo`: one example, a cheetah, marked in pictures that the program has never seen.
+"""`make demo`: one example, a cheetah, and what is marked in it and in four pictures that the program has never seen.
 
 The pictures come out of the installed gradio wheel; the example's mask is a polygon of ours (labelme).
 """
@@ -33,7 +33,7 @@ def main() -> None:
         write_mask(OUT / f"{path.stem}.png", found.mask)
         write_overlay(OUT / f"{path.stem}_overlay.jpg", picture, [found.mask], [MAGENTA])
         cells.append(overlay(picture, found.mask))
-        captions.append(f"{path.name}   score {found.score:.2f}")
+        captions.append(f"{path.name}   {'a reference: as drawn' if found.is_known else f'score {found.score:.2f}'}")
         print(f"{path.name:14} score {found.score:.2f}   {found.reason or f'{found.mask.mean():.0%} of the picture'}")
     Image.fromarray(sheet(cells, captions)).save(OUT / "sheet.png")
 

@@ -32,18 +32,7 @@ def write_clip(
     **options: str,
 ) -> Path:
     """Every picture a frame; `times` in units of 1 / rate, for frames that come irregularly."""
-    with av.open(str(path), "w", options=options) as container:
-        coding = {"crf": "8", "g": "4", "bf": "0"}
-        stream = container.add_stream("libx264", rate=rate, options=coding)
-        stream.pix_fmt = "yuv444p"
-        for i, picture in enumerate(pictures):
-            if not i:
-                stream.height, stream.width = picture.shape[:2]
-            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
-            frame.pts, frame.time_base = times[i] if times else i, Fraction(1, rate)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-    return path
+    return encode_film(path, pictures, times=times, pixels="yuv444p", rate=rate, muxing=options, crf="8", g="4", bf="0")
 
 
 def numbered(count: int, size: tuple[int, int] = (64, 96), start: int = 0) -> list[np.ndarray]:

@@ -47,6 +47,16 @@ def shared() -> Path:
 
 
 @pytest.fixture(scope="session")
+def cases(shared: Path) -> Path:
+    """Files of other tools out of real life, and what is right in README.md; skipped and insisted on as `shared`."""
+    if not (shared / "cases").is_dir():
+        if os.environ.get("INSID3_REQUIRE_SHARED"):
+            pytest.fail(f"no cases in {shared}: set INSID3_SHARED")
+        pytest.skip(f"no cases in {shared}")
+    return shared / "cases"
+
+
+@pytest.fixture(scope="session")
 def pictures() -> dict[str, Path]:
     """The real pictures that gradio's wheel ships, by stem."""
     found = find_spec("gradio")

@@ -117,6 +117,7 @@ def test_a_dead_address_is_said_at_once(
     address = address.replace("PORT", str(dead_port(answer)))
     monkeypatch.setenv("RAY_ADDRESS", address)
     monkeypatch.setattr(on_ray, "_PATIENCE", 0.3)
+    on_ray._ray()  # importing takes seconds
     before = time.monotonic()
     with pytest.raises(ConfigError) as error:
         list(spread(_broken, [{}], TWO))  # type: ignore[arg-type]
@@ -125,6 +126,16 @@ def test_a_dead_address_is_said_at_once(
     assert told in str(error.value)
     assert str(error.value).endswith("or unset RAY_ADDRESS to use processes of this machine")
     assert "Errno" not in str(error.value)
+
+
+def test_what_ray_needs_for_an_address_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(on_ray, "_check_answers", lambda *_: None)
+    monkeypatch.setenv("RAY_ADDRESS", "ray://127.0.0.1:1")
+    monkeypatch.setattr(on_ray, "find_spec", lambda _: None)
+    with pytest.raises(ConfigError) as error:
+        list(spread(_broken, [{}], TWO))  # type: ignore[arg-type]
+    told = "RAY_ADDRESS=ray://127.0.0.1:1 needs a part of Ray that is not installed: pip install"
+    assert str(error.value) == f'{told} "ray[client]"'
 
 
 @pytest.mark.parametrize(("last", "told"), [(None, "none runs on this machine"), ("127.0.0.1:PORT", "refused")])

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from threading import Thread
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,6 +22,7 @@ _TASKS = 50_000  # at most, which Ray's own bookkeeping bears
 _STORE = 512 * 2**20  # bytes of the object store of a cluster of our own
 _PATIENCE = 5.0  # seconds for a cluster to answer; looking up its name included, twice that
 _HERE = "127.0.0.1"
+_CLIENT = 'pip install "ray[client]"'
 _OWN_CLUSTER = "start a cluster yourself (ray start --head) and say where it is with RAY_ADDRESS"
 _CLIENTS = 10001  # port of ray:// where none is given
 _REMEDY = "start it (ray start --head), correct RAY_ADDRESS, or unset RAY_ADDRESS to use processes of this machine"
@@ -152,6 +154,8 @@ def _connect(ray: Any, cpus: int) -> None:
     try:
         if address not in ("", "local"):
             _check_answers(ray, address)
+            if address.startswith("ray://") and find_spec("grpc") is None:
+                raise ImportError("gRPC, of which Ray's client consists")
             told = f"the cluster at RAY_ADDRESS={address} does not take this process in"
             remedy = f": it must run Ray {ray.__version__} too; if it asks for a token, set RAY_AUTH_MODE=token"
             ray.init(address, **quiet)
@@ -163,7 +167,9 @@ def _connect(ray: Any, cpus: int) -> None:
             if {node["NodeManagerAddress"] for node in ray.nodes()} != {_HERE}:
                 ray.shutdown()
                 raise RuntimeError(f"it would listen to other machines: {_OWN_CLUSTER}")
-    except (OSError, ValueError, RuntimeError, ImportError, ray.exceptions.RayError) as error:
+    except ImportError as error:
+        raise ConfigError(f"RAY_ADDRESS={address} needs a part of Ray that is not installed: {_CLIENT}") from error
+    except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
         reason = (getattr(error, "strerror", None) or str(error)).strip().splitlines()[:1] or ["it does not say why"]
         raise ConfigError(f"{told} ({reason[0]:.200}){remedy}") from error
 

@@ -20,13 +20,6 @@ BOX = (40, 30, 100, 90)
 INCLUSIVE = (40, 30, 101, 91)  # of programs that paint the border
 
 
-@pytest.fixture
-def cases(shared: Path) -> Path:
-    if not (shared / "cases").is_dir():
-        pytest.skip(f"no cases in {shared}")
-    return shared / "cases"
-
-
 def read(source: Path) -> tuple[list[Marked], Reading]:
     reading = Reading()
     _, pictures = FORMATS[detect(source)].read(source, reading)

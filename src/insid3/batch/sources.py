@@ -84,6 +84,8 @@ def find_targets(
             raise ImageError(f"no pictures in {kind} (looked for {looked_for}, not below {output}){beside}")
         found = {**pictures, **found}
     if not found:
+        if search.passed:
+            raise ImageError(f"no targets; passed over: {search.passed}")
         raise ImageError(f"no targets: what lies below the output folder {output} is never one")
     for path in found:
         search.passed.take(path)
