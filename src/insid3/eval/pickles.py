@@ -105,12 +105,26 @@ def _scalar(dtype: Any, data: bytes) -> Any:
     return _from_buffer(data, dtype, (1,), "C")[0]
 
 
-def _from_buffer(data: bytes, dtype: Any, shape: tuple[int, ...], order: str) -> np.ndarray:
+def _from_buffer(data: bytes, dtype: Any, shape: tuple[int, ...], order: str, axes: Any = None) -> np.ndarray:
+    """Return what numpy writes of an array that lies in memory without gaps.
+
+    Args:
+        order: "C", "F", or, from numpy 2.4 on, "K": `shape` is that of the memory, whose `axes` are in another order.
+    """
     dtype = _plain(dtype)
     if dtype.hasobject or not isinstance(data, bytes):
         raise Flaw(f"takes {_kind(data)} for the memory of an array")
     _check_shape(shape, dtype, len(data))
-    return np.frombuffer(data, dtype).reshape(shape, order="F" if order == "F" else "C")
+    flat = np.frombuffer(data, dtype)
+    if order == "K":
+        if not isinstance(axes, tuple) or any(type(axis) is not int for axis in axes):
+            raise Flaw("holds an array whose axes are not whole numbers")
+        if sorted(axes) != [*range(len(shape))]:
+            raise Flaw(f"holds an array of {len(shape)} axes, of which it tells another order than one of them all")
+        return flat.reshape(shape).transpose(axes)
+    if order not in ("C", "F") or axes is not None:
+        raise Flaw("holds an array whose memory is in an order that numpy does not write")
+    return flat.reshape(shape, order="F" if order == "F" else "C")
 
 
 def _dict(*parts: Any) -> dict[Any, Any]:
