@@ -7,7 +7,7 @@ import pytest
 
 from insid3.errors import DataError
 from insid3.eval.datasets import DATASETS, draw
-from insid3.eval.episodes import digest_of, files_of, load, save
+from insid3.eval.episodes import Pair, digest_of, files_of, load, save
 from insid3.eval.reader import Readers
 
 
@@ -62,6 +62,21 @@ def test_values_of_other_types_are_named(own: Path, tmp_path: Path, before: str,
     assert before in text
     (tmp_path / "list.json").write_text(text.replace(before, after, 1))
     with pytest.raises(DataError, match=f"list.json is damaged, or no list of episodes file: it .*{message}"):
+        load(tmp_path / "list.json")
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity", "1e8", "-1e8", '"5"', "null"])
+@pytest.mark.parametrize("place", ["point", "threshold"])
+def test_points_are_numbers_of_pixels(mini: Path, tmp_path: Path, value: str, place: str) -> None:
+    (each,) = draw(["spair"], Readers(mini), limit=1)
+    (pair,) = each.episodes
+    assert isinstance(pair, Pair)
+    marked = {"threshold": 4242.0} if place == "threshold" else {"source_points": ((4242.0, 1.0),)}
+    save([replace(each, episodes=(replace(pair, **marked),))], tmp_path / "list.json")  # type: ignore[arg-type]
+    text = (tmp_path / "list.json").read_text()
+    assert text.count("4242.0") == 1
+    (tmp_path / "list.json").write_text(text.replace("4242.0", value))
+    with pytest.raises(DataError, match="that are no numbers of pixels, such as"):
         load(tmp_path / "list.json")
 
 

@@ -17,7 +17,7 @@ from insid3.eval import compare, published, report, sweep
 from insid3.eval.datasets import DATASETS, draw
 from insid3.eval.episodes import Episode, EpisodeList, Pair, View, save
 from insid3.eval.export import export
-from insid3.eval.outcome import Outcome
+from insid3.eval.outcome import Outcome, read_outcomes
 from insid3.eval.outputs import write_outputs
 from insid3.eval.predict import ModelPredictor
 from insid3.eval.reader import Reader, Readers
@@ -367,6 +367,19 @@ def test_lines_that_are_none(field: str, value: object, tmp_path: Path) -> None:
         return
     with pytest.raises(DataError, match=r"results.jsonl is damaged, or no insid3 evaluate file: it has "):
         compare.compare(folder, folder)
+
+
+def test_empty_lines_are_passed_over(tmp_path: Path) -> None:
+    each = listed("isic", 0, "a", "aa")
+    folder = written(tmp_path / "a", each, scored(each, (1, 9), (2, 9)))
+    before = read_outcomes(folder / "results.jsonl")
+    assert len(before) == 2
+    first, second = (folder / "results.jsonl").read_text().splitlines()
+    (folder / "results.jsonl").write_text(f"\n{first}\n\n  \r\n{second}\n\n")
+    assert read_outcomes(folder / "results.jsonl") == before
+    (folder / "results.jsonl").write_text(f"\n{first}\n\n3\n")
+    with pytest.raises(DataError, match="in line 4"):
+        read_outcomes(folder / "results.jsonl")
 
 
 DEEP = "[" * 100_000

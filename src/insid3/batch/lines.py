@@ -100,7 +100,7 @@ def _read(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         check_ends(file)
         lines = opened.enter_context(file.open("rb"))
         for number, line in enumerate(lines, 1):
-            if line.endswith(b"\n"):
+            if line.endswith(b"\n") and line.strip():  # editors leave empty ones
                 where = f"results of {file.parent} are damaged: {file.name}, line {number}"
                 result = _json_of(line, f"{where},")
                 if not isinstance(result, dict):

@@ -192,7 +192,7 @@ def check_list(each: EpisodeList) -> None:
             _check_path(path)
         if isinstance(episode, Pair):
             for value in (*sum(episode.source_points + episode.target_points, ()), episode.threshold):
-                if not isinstance(value, int | float) or abs(value) > _FAR:
+                if not isinstance(value, int | float) or not abs(value) <= _FAR:  # so that NaN fails
                     raise Flaw(f"has points of {episode.id} that are no numbers of pixels, such as {shown(value)}")
             continue
         views = (episode.target, *episode.references)

@@ -98,7 +98,7 @@ class Outcome:
 
 
 def read_outcomes(file: Path) -> list[Outcome]:
-    """Return the outcomes of a results.jsonl; a last line that was cut off does not count.
+    """Return the outcomes of a results.jsonl; neither a last line that was cut off counts, nor empty ones.
 
     Raises:
         DataError: it holds something else; names the line.
@@ -106,6 +106,8 @@ def read_outcomes(file: Path) -> list[Outcome]:
     with parsing(file, "insid3 evaluate"):
         text, found = read_text(file) if file.exists() else "", []
         for number, line in enumerate(text[: text.rfind("\n") + 1].split("\n")[:-1], 1):
+            if not line.strip():  # as editors leave them
+                continue
             try:
                 found.append(Outcome.of(json_of(line)))
             except Flaw as flaw:
