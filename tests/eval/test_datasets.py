@@ -420,13 +420,14 @@ def test_shapes_are_those_of_pycocotools(segmentation: Any) -> None:
     ("segmentation", "message"),
     [
         ([[0, 0, 1e9, 0, 1e9, 1e9]], "lies far outside its picture of 30 x 20 pixels"),
-        ([[0, 0, 300, 0, 0, 20] * 10**4], "has an outline of [0-9,]+ pixels, of which 4,194,304 are allowed"),
+        ([[0, 0, 300, 0, 0, 20] * 10**4], "has an outline of [0-9,]+ pixels, which no object"),
         ([[0, 0, 10**400, 0, 5, 5]], "not a number"),
         ([[0, 0, float("nan"), 0, 5, 5]], "not a number"),
         ([[0, 0, "5", 0, 5, 5]], "something that is not a number as a coordinate"),
-        ([POLYGON, [1.0, 2, 3, 4]], "x and y of three points or more"),
+        ([[1.0, 2, 3, 4], [], [1.0, 2, 3, 4, 5, 6, 7]], "has a polygon of 4 numbers, which needs three points or more"),
         (POLYGON, "not a number as a coordinate"),
-        ([[1.0, 2, 3]], "x and y of three points or more"),
+        ([[1.0, 2, 3]], "has a polygon of 3 numbers, which needs three points or more"),
+        ([POLYGON, [1.0, float("nan")]], "not a number as a coordinate"),
         ([], "neither polygons nor"),
         ({"size": [10**5, 10**5], "counts": [10**10]}, r"has a mask of 100000 x 100000, its picture has 30 x 20"),
         ({"size": [20, 30], "counts": [10**9, 5]}, "as run"),
@@ -445,6 +446,24 @@ def test_nothing_reaches_pycocotools_unchecked(
     monkeypatch.setitem(sys.modules, "pycocotools", None)
     with pytest.raises(Flaw, match=message):
         rasterised(segmentation, (20, 30))
+
+
+@pytest.mark.parametrize("bad", [[1.0, 2, 3, 4], [], [5.0, 5], [1.0, 2, 3, 4, 5, 6, 7]])
+def test_polygons_of_few_points_are_left_out_and_counted(bad: list[float], tmp_path: Path) -> None:
+    """As `insid3 convert` leaves them out; of an annotation of which nothing is left, the others stay."""
+    left_out: list[str] = []
+    assert np.array_equal(rasterised([bad, POLYGON], (20, 30), left_out), rasterised([POLYGON], (20, 30)))
+    assert left_out == [f"has a polygon of {len(bad)} numbers, which needs three points or more"]
+    Image.new("L", (30, 20)).save(tmp_path / "a.png")
+    data = {0: {"a": {"annotations": [{"segmentation": s} for s in ([bad], [POLYGON, bad], [bad, bad])]}}}
+    data[1] = {"a": {"annotations": [{"segmentation": [bad]}]}}
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps(data))
+    reader = Reader(tmp_path)
+    mask = reader.mask(View("a.png", ("lvis", "a.pkl", 0, "a")))
+    assert np.array_equal(mask, rasterised([POLYGON], (20, 30)))
+    assert reader.left_out == [f"a.pkl {left_out[0]}"] * 4
+    with pytest.raises(DataError, match="has no mask of 1, 'a': it has a polygon of"):
+        reader.mask(View("a.png", ("lvis", "a.pkl", 1, "a")))
 
 
 def test_the_size_that_a_picture_declares_is_bounded(tmp_path: Path) -> None:

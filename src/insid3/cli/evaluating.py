@@ -95,6 +95,8 @@ def summary(found: dict[str, dict[str, Any]], drawn: int, before: int) -> str:
     left_out = max(numbers["left_out"] for numbers in found.values())
     counts += [f"{left_out} class{'' if left_out == 1 else 'es'} left out"] if left_out else []
     counts += [f"{before} done before"] if before else []
+    polygons = sum(its.get("polygons_left_out", 0) for its in next(iter(found.values()))["sets"].values())
+    counts += [f"{polygons} polygons of fewer than three points left out"] if polygons else []
     pixels = sum(its["ignored"]["pixels"] for its in next(iter(found.values()))["sets"].values() if its.get("ignored"))
     counts += [f"{pixels:,} pixels ignored"] if pixels else []
     return f"episodes: {', '.join(counts)}"

@@ -27,6 +27,7 @@ class Outcome:
         error: why there is nothing else.
         marked: pixels of the mask that was found, those to ignore left out.
         ignored: pixels, at the size at which the mask is scored, that count neither for it nor against it.
+        left_out: polygons of fewer than three points, which its masks are made without.
     """
 
     id: str
@@ -47,6 +48,7 @@ class Outcome:
     error: str | None = None
     marked: int | None = None
     ignored: int = 0
+    left_out: int = 0
 
     @property
     def is_empty(self) -> bool:
@@ -80,7 +82,7 @@ class Outcome:
         for name in ("iou", "score", "seconds"):
             if values.get(name) is not None:
                 values[name] = as_number(values[name], name)
-        for name in ("marked", "ignored"):
+        for name in ("marked", "ignored", "left_out"):
             if values.get(name) is not None:
                 values[name] = _count(values[name], name)
         values["fold"] = as_whole(values.get("fold"), "fold")

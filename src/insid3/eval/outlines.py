@@ -8,19 +8,25 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
-from insid3.batch.formats.coco import unpacked
-from insid3.errors import MissingExtraError
+from insid3.batch.formats.coco import ring_of, unpacked
+from insid3.batch.formats.geometry import as_pycocotools, check_rings
 from insid3.parsing import Flaw, as_numbers, as_wholes
 
 Size = tuple[int, int]
-_FAR = 10  # sides of the picture by which a point may lie outside of it
-_LONGEST = 2**22  # pixels along all outlines of an annotation; pycocotools takes some hundred bytes for each
 
 
-def rasterised(segmentation: Any, size: Size) -> Bool[np.ndarray, "H W"]:
+class Pointless(Flaw):
+    """Tell that none of an annotation's polygons has three points."""
+
+
+def rasterised(segmentation: Any, size: Size, left_out: list[str] | None = None) -> Bool[np.ndarray, "H W"]:
     """Return the mask of COCO's polygons or run-length code in a picture of (height, width) `size`.
 
+    Args:
+        left_out: gets what is wrong with each polygon that was left out, for it has fewer than three points.
+
     Raises:
+        Pointless: all polygons were left out.
         Flaw: it is neither, belongs to a picture of another size, or lies far outside.
         MissingExtraError: pycocotools is not installed.
     """
@@ -28,18 +34,18 @@ def rasterised(segmentation: Any, size: Size) -> Bool[np.ndarray, "H W"]:
         return _from_code(segmentation, size)
     if not isinstance(segmentation, list | tuple) or not segmentation:
         raise Flaw("has neither polygons nor a run-length code as segmentation")
-    rings = [_ring(ring) for ring in segmentation]
-    if max(np.abs(ring).max() for ring in rings) > (1 + _FAR) * max(size):
-        raise Flaw(f"lies far outside its picture of {size[1]} x {size[0]} pixels")
-    along = sum(float(np.abs(ring - np.roll(ring, 1, axis=0)).max(1).sum()) for ring in rings)
-    if along > _LONGEST:
-        raise Flaw(f"has an outline of {along:,.0f} pixels, of which {_LONGEST:,} are allowed")
-    try:
-        from pycocotools import mask as rle
-    except ImportError as error:
-        raise MissingExtraError("reading this data set", "evaluate") from error
-    encoded = rle.frPyObjects([ring.ravel().tolist() for ring in rings], *size)
-    return rle.decode(rle.merge(encoded)).astype(bool)
+    rings, flaws = [], list[str]()
+    for ring in [numbers(ring, "a coordinate") for ring in segmentation]:
+        try:
+            rings.append(ring_of(ring))
+        except Flaw as flaw:
+            flaws.append(str(flaw))
+    if left_out is not None:
+        left_out += flaws
+    if not rings:
+        raise Pointless(flaws[0])
+    check_rings(rings, size)
+    return as_pycocotools(rings, size, "evaluate")
 
 
 def numbers(values: Any, what: str) -> Float[np.ndarray, "n"]:
@@ -53,14 +59,6 @@ def numbers(values: Any, what: str) -> Float[np.ndarray, "n"]:
     if not isinstance(values, list | tuple) or not all(isinstance(value, int | float | np.number) for value in values):
         raise Flaw(f"has something that is not a number as {what}")
     return as_numbers([*values], what)
-
-
-def _ring(values: Any) -> Float[np.ndarray, "n 2"]:
-    """(x, y) of three points or more."""
-    ring = numbers(values, "a coordinate")
-    if len(ring) % 2 or len(ring) < 6:
-        raise Flaw(f"has a polygon of {len(ring)} numbers, not x and y of three points or more")
-    return ring.reshape(-1, 2)
 
 
 def _from_code(code: dict[str, Any], size: Size) -> Bool[np.ndarray, "H W"]:

@@ -13,7 +13,7 @@ from insid3.concept import Concept
 from insid3.encoded import Encoded
 from insid3.errors import ConfigError, DataError, ImageError
 from insid3.eval.companions import Companions
-from insid3.eval.episodes import Episode, Pair, View
+from insid3.eval.episodes import Episode, Pair, Recipe, View
 from insid3.eval.methods import METHODS
 from insid3.eval.reader import Reader
 from insid3.frame import inner_size
@@ -32,6 +32,7 @@ class Material:
     def __init__(self, episode: Episode | Pair, reader: Reader) -> None:
         self.episode, self._reader = episode, reader
         self._kept: dict[Any, Any] = {}
+        self.left_out: list[str] = []  #: of the masks that were read
 
     @cached_property
     def target(self) -> UInt8[np.ndarray, "H W 3"]:
@@ -40,12 +41,12 @@ class Material:
 
     @cached_property
     def truth(self) -> Bool[np.ndarray, "H W"]:
-        return self._reader.mask(self._episode.target)
+        return self._mask(self._episode.target)
 
     @cached_property
     def ignore(self) -> Bool[np.ndarray, "H W"] | None:
         recipe = self._episode.ignore
-        return None if recipe is None else self._reader.mask(self._episode.target, recipe)
+        return None if recipe is None else self._mask(self._episode.target, recipe)
 
     @cached_property
     def references(self) -> list[UInt8[np.ndarray, "_ _ 3"]]:
@@ -55,11 +56,17 @@ class Material:
 
     @cached_property
     def reference_masks(self) -> list[Bool[np.ndarray, "_ _"]]:
-        return [self._reader.mask(view) for view in self._episode.references]
+        return [self._mask(view) for view in self._episode.references]
 
     def other(self, view: View) -> UInt8[np.ndarray, "H W 3"]:
         """Another picture of the same data."""
         return self._reader.picture(view)
+
+    def _mask(self, view: View, recipe: Recipe | None = None) -> Bool[np.ndarray, "h w"]:
+        before = len(self._reader.left_out)
+        mask = self._reader.mask(view, recipe)
+        self.left_out += self._reader.left_out[before:]
+        return mask
 
     @property
     def _episode(self) -> Episode:

@@ -10,7 +10,7 @@ from jaxtyping import Bool, UInt8
 
 from insid3.errors import DataError, ImageError
 from insid3.eval.episodes import Recipe, View
-from insid3.eval.outlines import rasterised
+from insid3.eval.outlines import Pointless, rasterised
 from insid3.eval.pickles import load_array, load_pickle
 from insid3.images import MAX_PIXELS, picture_size, read_image, read_mask, read_values
 from insid3.parsing import Flaw, as_list, parsing, read_json, shown
@@ -24,10 +24,14 @@ class Reader:
     Args:
         upright: apply EXIF orientation to pictures. The published evaluations do not.
         max_pixels: larger pictures are refused.
+
+    Attributes:
+        left_out: what of the masks that were read was not, a text each.
     """
 
     def __init__(self, root: Path, *, upright: bool = False, max_pixels: int = MAX_PIXELS) -> None:
         self.root, self.upright, self.max_pixels = root, upright, max_pixels
+        self.left_out: list[str] = []
         self._texts = lru_cache(4096)(self._annotations)
         self._arrays = lru_cache(2)(self._annotations)  # ten megabytes each
         self.size: Callable[[str], Size] = cache(lambda file: picture_size(root / file, upright=upright))
@@ -128,10 +132,17 @@ def lookup(data: Any, *keys: Any) -> Any:
     return data
 
 
-def _union(segmentations: list[Any], size: Size) -> Bool[np.ndarray, "H W"]:
-    mask = np.zeros(size, bool)
+def _union(reader: Reader, segmentations: list[Any], size: Size, file: str) -> Bool[np.ndarray, "H W"]:
+    """Of all annotations that have a polygon of three points, or a run-length code; Flaw if there is none."""
+    mask, left_out, pointless = np.zeros(size, bool), list[str](), list[Pointless]()
     for segmentation in segmentations:
-        mask |= rasterised(segmentation, size)
+        try:
+            mask |= rasterised(segmentation, size, left_out)
+        except Pointless as flaw:
+            pointless.append(flaw)
+    if pointless and len(pointless) == len(segmentations):
+        raise pointless[0]
+    reader.left_out += [f"{file} {flaw}" for flaw in left_out]
     return mask
 
 
@@ -156,19 +167,20 @@ def _label(reader: Reader, size: Size, file: str, value: int) -> np.ndarray:
 
 def _lvis(reader: Reader, size: Size, file: str, category: int, image: str) -> np.ndarray:
     found = lookup(reader.annotations(file), category, image, "annotations")
-    return _union([lookup(annotation, "segmentation") for annotation in as_list(found, "annotations")], size)
+    its = [lookup(annotation, "segmentation") for annotation in as_list(found, "annotations")]
+    return _union(reader, its, size, file)
 
 
 def _paco(reader: Reader, size: Size, file: str, image: int, category: int, thing: int) -> np.ndarray:
     found = as_list(lookup(reader.annotations(file), "img2anno", image), "annotations")
     mine = [a for a in found if (lookup(a, "category_id"), lookup(a, "obj_ann_id")) == (category, thing)]
-    return _union([lookup(annotation, "segmentation") for annotation in mine], size)
+    return _union(reader, [lookup(annotation, "segmentation") for annotation in mine], size, file)
 
 
 def _pascal(reader: Reader, size: Size, file: str, thing: int, part: str) -> np.ndarray:
     parts = as_list(lookup(reader.annotations(file), "object", thing, "parts"), "parts")
     pieces = [as_list(lookup(each, "mask"), "masks") for each in parts if lookup(each, "name") == part]
-    return _union([mask for piece in pieces for mask in piece], size)
+    return _union(reader, [mask for piece in pieces for mask in piece], size, file)
 
 
 def _track(reader: Reader, size: Size, file: str, frame: int) -> np.ndarray:

@@ -215,6 +215,8 @@ def _notes(results: Mapping[str, Any], masks: Mapping[str, Any], beside: bool) -
         lines += [f"{its}: {note}." for note in found.get("notes", [])]
         lines += [f"{its}: class {cls} is left out, it {why}." for cls, why in found.get("left_out", {}).items()]
         lines += [f"{its}: {_ignored(found['ignored'])}."] if found.get("ignored") else []
+        if polygons := found.get("polygons_left_out"):
+            lines += [f"{its}: {polygons} polygons of fewer than three points were left out of masks."]
     if results["errors"]:
         lines += [f"**{results['errors']} episodes failed** and are in no number: see `error` in results.jsonl."]
     return [line for each in lines for line in (each, "")]

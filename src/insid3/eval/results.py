@@ -111,7 +111,13 @@ def _told(lists: Sequence[EpisodeList], outcomes: Mapping[str, Outcome]) -> dict
         "of_episodes": len(found),
         "values": sorted({e.ignore[2] for e in masked if e.ignore and len(e.ignore) > 2}),
     }
-    told = {"left_out": left_out, "notes": notes, "ignored": ignored if masked else None}
+    polygons = sum(outcomes[e.id].left_out for each in lists for e in each.episodes if e.id in outcomes)
+    told = {
+        "left_out": left_out,
+        "notes": notes,
+        "ignored": ignored if masked else None,
+        "polygons_left_out": polygons,
+    }
     return {name: value for name, value in told.items() if value}
 
 

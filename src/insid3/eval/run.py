@@ -259,6 +259,7 @@ def _mask(material: Material, predictor: Predictor, masks: Path | None) -> dict[
         "reason": reason,
         "marked": int(np.count_nonzero(counted)),
         "ignored": 0 if ignore is None else int(np.count_nonzero(ignore)),
+        "left_out": len(material.left_out),
     }
 
 

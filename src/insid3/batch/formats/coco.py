@@ -8,6 +8,7 @@ from tempfile import TemporaryFile
 from typing import IO, Any
 
 import numpy as np
+from jaxtyping import Float
 
 from insid3.batch.formats.base import Marked, file_within, json_kind, write_labels
 from insid3.batch.formats.geometry import Geometry, Later, Outline, Patch, Size, box_ring, patch_of_runs
@@ -287,7 +288,11 @@ class _Annotations:
 def _ring(ring: Any) -> np.ndarray:
     if not isinstance(ring, list):
         raise Flaw("has a flat list as segmentation, not a list of polygons")
-    numbers = as_numbers(ring, "a coordinate")
+    return ring_of(as_numbers(ring, "a coordinate"))
+
+
+def ring_of(numbers: Float[np.ndarray, "n"]) -> Float[np.ndarray, "m 2"]:
+    """Return (x, y) of a polygon's points; Flaw if it has fewer than three, or a half one."""
     if len(numbers) < 6 or len(numbers) % 2:
         raise Flaw(f"has a polygon of {len(numbers)} numbers, which needs three points or more")
     return np.reshape(numbers, (-1, 2))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import numpy as np
-from jaxtyping import Bool, Float, Shaped, UInt8
+from jaxtyping import Bool, Float, Shaped
 from PIL import Image, ImageDraw
 
 from insid3.batch.formats.polygons import Ring, filled
@@ -64,11 +64,10 @@ class Outline:
 
     def drawn(self, size: Size, scale: Scale) -> Drawn:
         rings = [ring * scale for ring in self.rings]
+        check_rings(rings, size)
         left, top, right, bottom = _box(np.concatenate(rings), size)
-        if (length := sum(_length(ring) for ring in rings)) > _LONG:
-            raise Flaw(f"has an outline of {length:,.0f} pixels, which no object in a picture has")
         if self.paint == "coco":
-            return Drawn(left, top, _as_pycocotools(rings, size)[top:bottom, left:right].astype(bool))
+            return Drawn(left, top, as_pycocotools(rings, size)[top:bottom, left:right])
         moved, local = [ring - (left, top) for ring in rings], (bottom - top, right - left)
         painted = self.paint == "centres"
         return Drawn(left, top, np.logical_or.reduce([filled([r], local, centres=painted) for r in moved]))
@@ -131,6 +130,13 @@ class Patch:
         columns = np.clip(((np.arange(left, right) + 0.5) / scale[0]).astype(int) - self.left, 0, width - 1)
         rows = np.clip(((np.arange(top, bottom) + 0.5) / scale[1]).astype(int) - self.top, 0, height - 1)
         return Drawn(left, top, self.mask[rows[:, None], columns])
+
+
+def check_rings(rings: Sequence[Ring], size: Size) -> None:
+    """Refuse rings that would cost much to draw; Flaw if they lie far outside their picture, or are very long."""
+    _check_extent(np.concatenate(rings), size)
+    if not (length := sum(_length(ring) for ring in rings)) <= _LONG:
+        raise Flaw(f"has an outline of {length:,.0f} pixels, which no object in a picture has")
 
 
 def box_ring(left: float, top: float, right: float, bottom: float) -> Float[np.ndarray, "4 2"]:
@@ -200,10 +206,14 @@ def _length(ring: Ring) -> float:
     return float(np.abs(ring - np.roll(ring, 1, 0)).max(1).sum())
 
 
+def _check_extent(points: Float[np.ndarray, "n 2"], size: Size) -> None:
+    if not np.abs(points).max() <= (1 + _FAR) * max(size):  # so that NaN fails
+        raise Flaw(f"lies far outside its picture of {size[1]} x {size[0]} pixels")
+
+
 def _box(points: Float[np.ndarray, "n 2"], size: Size, margin: int = 2) -> tuple[int, int, int, int]:
     """The part of the picture that holds points, with a margin for what is painted around them."""
-    if np.abs(points).max() > (1 + _FAR) * max(size):
-        raise Flaw(f"lies far outside its picture of {size[1]} x {size[0]} pixels")
+    _check_extent(points, size)
     low = np.clip(np.floor(points.min(0)).astype(int) - margin, 0, None)
     high = np.clip(np.ceil(points.max(0)).astype(int) + margin, None, size[::-1])
     if (high <= low).any():
@@ -211,12 +221,21 @@ def _box(points: Float[np.ndarray, "n 2"], size: Size, margin: int = 2) -> tuple
     return int(low[0]), int(low[1]), int(high[0]), int(high[1])
 
 
-def _as_pycocotools(rings: Sequence[Ring], size: Size) -> UInt8[np.ndarray, "h w"]:
-    """In the whole picture: moved to a part of it, a point that lies just between two pixels may fall to the other."""
+def as_pycocotools(rings: Sequence[Ring], size: Size, extra: str = "export") -> Bool[np.ndarray, "H W"]:
+    """Return what pycocotools draws of rings for which `check_rings` holds.
+
+    It draws the whole picture: moved to a part of it, a point that lies just between two pixels may fall to the other.
+
+    Args:
+        extra: what has to be installed to have pycocotools.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
     try:
         from pycocotools import mask as rle
     except ImportError as error:
-        raise MissingExtraError("reading polygons of COCO annotations", "export") from error
+        raise MissingExtraError("reading polygons of COCO annotations", extra) from error
     encoded = rle.frPyObjects([ring.ravel().tolist() for ring in rings], *size)
     decoded: np.ndarray = rle.decode(rle.merge(encoded))
-    return decoded
+    return decoded.astype(bool)
