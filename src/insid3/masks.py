@@ -15,6 +15,7 @@ from insid3.numbers import is_whole, plain, told
 from insid3.opening import MAX_PIXELS, Picture, Readable, Source, explained, name_of, opened, pixels
 
 Label = int | Literal["any"] | None
+BLACK, WHITE = 8, 247  #: up to which, and from which on, the greys of a wide soft edge may fill areas
 
 
 def read_mask(
@@ -24,6 +25,7 @@ def read_mask(
     max_pixels: int = MAX_PIXELS,
     *,
     may_be_empty: bool = False,
+    void: int | None = None,
 ) -> Bool[np.ndarray, "H W"]:
     """A mask at its picture's size, True where the concept is.
 
@@ -33,6 +35,8 @@ def read_mask(
 
     Args:
         image_size: (height, width) of the picture; a mask that differs from it only in scale is resized (nearest).
+        may_be_empty: a mask without a pixel of the concept, or of `label`, is no error.
+        void: a value that is never the concept, with "any"; then a palette's numbers count, not its colours.
 
     Raises:
         MaskError: unreadable, ambiguous, empty, or of another shape than the picture; `label` is none.
@@ -42,8 +46,12 @@ def read_mask(
     label = plain(label)
     if not (label is None or is_whole(label) or (isinstance(label, str) and label == "any")):
         raise MaskError(f"label must be a whole number or 'any', got {told(label)}")
-    values = source if isinstance(source, np.ndarray) else _values(source, name, label, max_pixels, turn=True)
-    mask = _foreground(values, label, name)
+    values = (
+        source
+        if isinstance(source, np.ndarray)
+        else _values(source, name, label if void is None else void, max_pixels, turn=True)
+    )
+    mask = _foreground(values, label, name, void=void, may_be_empty=may_be_empty)
     if not (may_be_empty or mask.any()):
         raise MaskError(f"mask {name} is empty: mark at least one pixel of the concept")
     return _fit(mask, image_size, name)
@@ -61,7 +69,7 @@ def read_patch(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Bool[np.
         MaskError: no picture, damaged, or larger than `max_pixels`.
         UserWarning: it is a TIFF that says that zero is white.
     """
-    values = _alpha_or_colours(_values(data, name, 1, max_pixels, turn=False))
+    values = alpha_or_colours(_values(data, name, 1, max_pixels, turn=False))
     return np.any(values != 0, axis=2) if values.ndim == 3 else values != 0
 
 
@@ -115,34 +123,43 @@ def used_colours(image: Image.Image) -> Shaped[np.ndarray, "k 3"]:
     return np.unique(palette[np.flatnonzero(image.histogram()[: len(palette)])], axis=0)
 
 
-def _alpha_or_colours(values: Shaped[np.ndarray, "H W ..."]) -> Shaped[np.ndarray, "H W ..."]:
-    """Of an alpha channel and colours what is the mask: the first if it varies."""
+def alpha_or_colours(values: Shaped[np.ndarray, "H W ..."]) -> Shaped[np.ndarray, "H W ..."]:
+    """Return what of an alpha channel and colours is the mask: the first if it varies."""
     if values.ndim == 3 and values.shape[2] in (2, 4):
         alpha = values[..., -1]
         return alpha if alpha.min() != alpha.max() else values[..., :-1]
     return values
 
 
-def _foreground(values: Shaped[np.ndarray, "..."], label: Label, name: str) -> Bool[np.ndarray, "H W"]:
+def one_channel(values: Shaped[np.ndarray, "H W ..."]) -> Shaped[np.ndarray, "H W"] | None:
+    """Return what of a picture's values is a mask: alpha if it varies, else grey; None if it is in colours."""
+    values = alpha_or_colours(values)
+    if values.ndim == 3:
+        return values[..., 0] if (values[..., :1] == values).all() else None
+    return values
+
+
+def _foreground(
+    values: Shaped[np.ndarray, "..."], label: Label, name: str, *, void: int | None, may_be_empty: bool
+) -> Bool[np.ndarray, "H W"]:
     if values.ndim not in (2, 3) or 0 in values.shape or values.shape[2:] > (4,):
         raise MaskError(f"mask {name} has shape {values.shape}, expected (height, width)")
     if values.dtype.kind not in "biuf":
         raise MaskError(f"mask {name} holds {values.dtype} values, expected bool or numbers")
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         raise MaskError(f"mask {name} holds values that are not finite")
-    values = _alpha_or_colours(values)
-    if values.ndim == 3:
-        if not (values[..., :1] == values).all():
-            return _coloured(values, label, name)
-        values = values[..., 0]
+    channel = one_channel(values)
+    if channel is None:
+        return _coloured(alpha_or_colours(values), label if void is None else void, name)
+    values = channel
     if label == "any":
-        return values > 0
+        return values > 0 if void is None else (values > 0) & (values != void)
     distinct = np.unique(values)
     if label is not None:
-        if label not in distinct:
+        if label not in distinct and not may_be_empty:
             raise MaskError(f"mask {name} has no pixel of label {label}; its values are {_list(distinct)}")
         return values == label
-    if (len(distinct) > 2 and not _smooth_edge(values, distinct)) or (len(distinct) == 2 and 0 not in distinct):
+    if (len(distinct) > 2 and not has_soft_edge(values, distinct)) or (len(distinct) == 2 and 0 not in distinct):
         raise MaskError(
             f"mask {name} has the values {_list(distinct)}: say which one is the concept with label= (--label N), "
             "or label='any' (--label any) for all above 0"
@@ -178,16 +195,26 @@ def _ranked(values: Shaped[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "H W 3"]:
     return result
 
 
-def _smooth_edge(values: Shaped[np.ndarray, "H W"], distinct: Shaped[np.ndarray, "v"]) -> bool:
-    """An 8-bit mask with an antialiased edge: between 0 and 255 lie ramps only, never a flat area (that is a label)."""
+def has_soft_edge(values: Shaped[np.ndarray, "H W"], distinct: Shaped[np.ndarray, "v"]) -> bool:
+    """Tell whether an 8-bit mask is black and white but for its edge: between 0 and 255 lie ramps, never an area.
+
+    An area is a label. Where there are many greys, those nearly black or white may fill areas: a wide blur has tails.
+
+    Args:
+        distinct: its values, each once, sorted.
+    """
     if values.dtype.kind not in "iu" or distinct[0] != 0 or distinct[-1] != 255:
         return False
-    low, high = (8, 247) if len(distinct) > 16 else (0, 255)  # a wide blur has flat tails
-    around = np.pad(values, 1, mode="edge")
-    flat = (values > low) & (values < high)
+    low, high = (BLACK, WHITE) if len(distinct) > 16 else (0, 255)
+    return not (areas(values) & (values > low) & (values < high)).any()
+
+
+def areas(values: Shaped[np.ndarray, "H W"]) -> Bool[np.ndarray, "H W"]:
+    """Return the pixels that have the value of all four neighbours."""
+    around, flat = np.pad(values, 1, mode="edge"), np.ones(values.shape, bool)
     for dy, dx in ((0, 1), (2, 1), (1, 0), (1, 2)):
         flat &= around[dy : dy + values.shape[0], dx : dx + values.shape[1]] == values
-    return not flat.any()
+    return flat
 
 
 def _fit(mask: Bool[np.ndarray, "H W"], size: tuple[int, int], name: str) -> Bool[np.ndarray, "H2 W2"]:

@@ -403,6 +403,21 @@ def test_a_list_whose_classes_are_incomplete_is_refused(own: Path, tmp_path: Pat
         load(tmp_path / "list.json")
 
 
+@pytest.mark.parametrize("mode", ["LA", "RGBA"])
+def test_predictions_may_be_in_alpha(own: Path, tmp_path: Path, mode: str) -> None:
+    """Alpha that varies is the mask, as in masks of references."""
+    lists = draw([f"episodes:{own}"])
+    for each in lists:
+        for episode in each.episodes:
+            assert isinstance(episode, Episode)
+            with Image.open(own / episode.target.mask[1]) as mask:
+                black = Image.new(mode, mask.size)
+                black.putalpha(mask.convert("L"))
+                black.save(tmp_path / f"{episode.id}.png")
+    with Evaluation({".": FolderPredictor(tmp_path)}, lists, tmp_path / "out", masks=False) as evaluation:
+        assert [outcome.iou for _, (outcome,) in evaluation.run()] == [100.0] * 6
+
+
 @pytest.mark.parametrize("mode", ["LA", "RGBA", "RGB", "L", "1"])
 def test_predictions_may_have_any_mode(own: Path, tmp_path: Path, mode: str) -> None:
     """What is opaque is not what is marked."""

@@ -1,5 +1,6 @@
 """A user's folder of masks: what counts, what is drawn, what is said of it."""
 
+import io
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,12 +10,15 @@ import pytest
 from PIL import Image
 from typer.testing import Result
 
+from insid3 import masks as reading
+from insid3.decoding import decode
 from insid3.errors import ConfigError, DataError
-from insid3.eval.datasets import draw
+from insid3.eval.datasets import draw, void
 from insid3.eval.datasets.base import Draw
 from insid3.eval.datasets.own import IgnoreIndex
 from insid3.eval.episodes import Episode, EpisodeList, View, load, save
 from insid3.eval.reader import Reader
+from insid3.images import read_values
 from stubs import box_mask, scene
 
 Invoke = Callable[..., Result]
@@ -56,6 +60,25 @@ def smooth(i: int) -> np.ndarray:
     return np.asarray(canvas)
 
 
+def tailed(i: int, *values: int, middle: bool = False) -> np.ndarray:
+    """A binary mask with areas that are nearly black or white, as JPEG makes them; `middle`: with a line of grey."""
+    mask = binary(i)
+    top, left, bottom, right = BOXES[i % 4]
+    for number, value in enumerate(values or (1, 2, 253, 254)):
+        place = (bottom + 4, right + 4) if value < 128 else (top + 4, left + 4)
+        mask[place[0] : place[0] + 4, place[1] + 5 * number :][:, :4] = value
+    if middle:
+        mask[bottom, left:right] = 128
+    return mask
+
+
+def jpeg_as_png(i: int) -> np.ndarray:
+    """What came of a binary mask in a lossy file, saved anew."""
+    file = io.BytesIO()
+    Image.fromarray(binary(i)).resize((61, 61), Image.Resampling.BILINEAR).resize((64, 64)).save(file, "JPEG")
+    return np.asarray(Image.open(file))
+
+
 def voc(i: int) -> Image.Image:
     """As VOC has them: a palette, 255 for the border."""
     image = Image.fromarray(index(i, 15))
@@ -87,23 +110,24 @@ def test_void_counts_neither_for_nor_against(tmp_path: Path, mask: Callable[[int
 
 
 @pytest.mark.parametrize(
-    "masks",
+    "its",
     [
         [binary(i) for i in range(3)],
         [smooth(i) for i in range(3)],
+        [jpeg_as_png(i) for i in range(3)],
         [binary(0), smooth(1), np.zeros((64, 64), np.uint8), np.full((64, 64), 255, np.uint8)],
         [box_mask(*BOXES[0]), binary(1), binary(2)],  # of one bit, which is 1 in memory
         [index(i, void=False) for i in range(3)],
         [index(0, 300), index(1, 255, void=False).astype(np.uint16), index(2, 7).astype(np.uint16)],
         [Image.merge("RGB", [Image.fromarray(binary(i))] * 3) for i in range(3)],
     ],
-    ids=["binary", "smooth", "mixed", "one bit", "labels", "many labels", "RGB"],
+    ids=["binary", "smooth", "JPEG", "mixed", "one bit", "labels", "many labels", "RGB"],
 )
-def test_where_nothing_is_void_all_above_zero_is_the_object(tmp_path: Path, masks: list[np.ndarray]) -> None:
-    root = folder(tmp_path, cat=masks)
+def test_where_nothing_is_void_all_above_zero_is_the_object(tmp_path: Path, its: list[np.ndarray]) -> None:
+    root = folder(tmp_path, cat=its)
     lists = draw([f"folder:{root}"])
     reader = Reader(root, upright=True)
-    for episode, mask in zip(lists[0].episodes, masks, strict=True):
+    for episode, mask in zip(lists[0].episodes, its, strict=True):
         assert isinstance(episode, Episode)
         assert episode.ignore is None
         assert episode.target.mask == ("any", episode.target.mask[1])  # as ever: what was run is not run again
@@ -113,20 +137,70 @@ def test_where_nothing_is_void_all_above_zero_is_the_object(tmp_path: Path, mask
 
 
 @pytest.mark.parametrize(
-    ("masks", "message"),
+    ("its", "message"),
     [
         ([index(0, void=False), binary(1), binary(2)], r"masks with 1 \(.*cat0.png\) and others with 255 \(.*cat1.png"),
-        ([index(0, 128), binary(1), binary(2)], r"cat0.png holds 255 and, beside it, 128: say what 255 is"),
+        ([index(0, 128), binary(1), binary(2)], r"cat0.png holds 255 and, beside it, 128, which may be labels or"),
+        ([tailed(0), binary(1), binary(2)], r"cat0.png holds 255 and, beside it, 1, 2, 253, 254, which may be"),
+        ([tailed(0, 253, 254), binary(1), binary(2)], r"cat0.png holds 255 and, beside it, 253, 254, which may be"),
+        ([tailed(0, 1, 2, middle=True), binary(1), binary(2)], r"holds 255 and, beside it, 1, 2, 128, which may be"),
+        (
+            [index(0), smooth(1), binary(2)],
+            r"cat has masks with 255 beside 1 \(.*cat0.png\) and others whose 255 has a",
+        ),
     ],
-    ids=["two kinds of binary masks", "trimap"],
+    ids=["two kinds of binary masks", "trimap", "once a JPEG", "nearly white", "nearly black", "soft and labels"],
 )
-def test_masks_that_do_not_tell_are_asked_about(tmp_path: Path, masks: list[np.ndarray], message: str) -> None:
-    root = folder(tmp_path, cat=masks)
+def test_masks_that_do_not_tell_are_asked_about(tmp_path: Path, its: list[np.ndarray], message: str) -> None:
+    root = folder(tmp_path, cat=its)
     with pytest.raises(DataError, match=message) as error:
         draw([f"folder:{root}"])
     assert "--ignore-index 255 if it does not count, --ignore-index none if it is the object" in str(error.value)
     draw([f"folder:{root}"], ignore_index="none")
     draw([f"folder:{root}"], ignore_index=255)
+
+
+def test_masks_are_looked_at_when_they_are_drawn_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the limit, all those of a class decide on it, and none of another."""
+    root = folder(tmp_path, cat=[binary(0), binary(1), index(2)], dog=[index(i) for i in range(3)])
+    read: list[str] = []
+    monkeypatch.setattr(void, "read_values", lambda path, most: (read.append(path.name), read_values(path, most))[1])
+    (some,) = draw([f"folder:{root}"], limit=1)
+    assert read == ["cat0.png", "cat1.png", "cat2.png"]
+    assert [note[:40] for note in some.notes] == ["255 is void in 3 of 3 masks of class cat"]
+    (every,) = draw([f"folder:{root}"])
+    assert every.episodes[0] == some.episodes[0]
+    assert (len(every.notes), some.length, [*some.classes]) == (2, every.length, [*every.classes])
+    read.clear()
+    draw([f"folder:{root}"], ignore_index=255)
+    assert read == []
+
+
+def with_alpha(i: int, *, opaque: bool) -> Image.Image:
+    """An index mask, as grey with an opaque alpha channel, or as an alpha channel over black."""
+    grey, alpha = (index(i), np.full((64, 64), 255)) if opaque else (np.zeros((64, 64)), index(i))
+    return Image.fromarray(np.dstack([grey, grey, grey, alpha]).astype(np.uint8))
+
+
+@pytest.mark.parametrize("opaque", [True, False])
+def test_alpha_is_read_as_in_every_mask(tmp_path: Path, opaque: bool) -> None:
+    root = folder(tmp_path, cat=[with_alpha(i, opaque=opaque) for i in range(3)])
+    for chosen, void_is in (("auto", 255), (255, 255), (9, 9), (1, 1)):
+        episode = first(draw([f"folder:{root}"], ignore_index=chosen))  # type: ignore[arg-type]
+        reader, stored = Reader(root, upright=True), index(0)
+        assert np.array_equal(reader.mask(episode.target), (stored > 0) & (stored != void_is))
+        assert np.array_equal(reader.mask(episode.target, episode.ignore), stored == void_is)
+
+
+def test_a_mask_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = folder(tmp_path, cat=[index(i) for i in range(3)])
+    episode, reader = first(draw([f"folder:{root}"])), Reader(root, upright=True)
+    read: list[str] = []
+    monkeypatch.setattr(reading, "decode", lambda picture, most: (read.append(picture.name), decode(picture, most))[1])
+    for recipe in (None, episode.ignore, ("label", episode.target.mask[1], 77)):
+        read.clear()
+        reader.mask(episode.target, recipe)
+        assert read == [str(root / episode.target.mask[1])]
 
 
 def test_each_class_is_judged_by_its_own_masks(tmp_path: Path) -> None:

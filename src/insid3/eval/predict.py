@@ -18,6 +18,7 @@ from insid3.eval.methods import METHODS
 from insid3.eval.reader import Reader
 from insid3.frame import inner_size
 from insid3.images import MAX_PIXELS, nearest, read_values, resize_image
+from insid3.masks import alpha_or_colours
 from insid3.pipeline import INSID3
 from insid3.together import Together, check_together
 
@@ -217,9 +218,8 @@ class FolderPredictor:
 
     def segment(self, material: Material) -> Prediction:
         values = read_values(self.files(material.episode)[0], self.max_pixels)
-        values = values.reshape(*values.shape[:2], -1)
-        colours = values.shape[2] - (values.shape[2] in (2, 4))  # the last one is alpha
-        mask = np.any(values[..., :colours] > 0, axis=-1)
+        values = alpha_or_colours(values)
+        mask = np.any(values > 0, axis=-1) if values.ndim == 3 else values > 0
         return Prediction(mask if self.score_at == "model" else nearest(mask, material.truth.shape))
 
     def match(self, material: Material) -> Float[np.ndarray, "p 2"]:

@@ -13,6 +13,7 @@ from insid3.eval.episodes import Recipe, View
 from insid3.eval.outlines import Pointless, rasterised
 from insid3.eval.pickles import load_array, load_pickle
 from insid3.images import MAX_PIXELS, picture_size, read_image, read_mask, read_values
+from insid3.masks import one_channel
 from insid3.parsing import Flaw, as_list, parsing, read_json, shown
 
 Size = tuple[int, int]
@@ -147,7 +148,10 @@ def _union(reader: Reader, segmentations: list[Any], size: Size, file: str) -> B
 
 
 def _value(reader: Reader, size: Size, file: str, value: int) -> np.ndarray:
-    return read_values(reader.root / file, reader.max_pixels) == value
+    values = one_channel(read_values(reader.root / file, reader.max_pixels))
+    if values is None:
+        raise Flaw("is in colours, not in numbers of labels")
+    return values == value
 
 
 def _grey(reader: Reader, size: Size, file: str) -> np.ndarray:
@@ -155,14 +159,11 @@ def _grey(reader: Reader, size: Size, file: str) -> np.ndarray:
 
 
 def _any(reader: Reader, size: Size, file: str, void: int | None = None) -> np.ndarray:
-    mask = read_mask(reader.root / file, size, "any", reader.max_pixels, may_be_empty=True)
-    return mask if void is None else mask & ~_label(reader, size, file, void)
+    return read_mask(reader.root / file, size, "any", reader.max_pixels, may_be_empty=True, void=void)
 
 
 def _label(reader: Reader, size: Size, file: str, value: int) -> np.ndarray:
-    if not (read_values(reader.root / file, reader.max_pixels) == value).any():
-        return np.zeros(size, bool)
-    return read_mask(reader.root / file, size, value, reader.max_pixels)
+    return read_mask(reader.root / file, size, value, reader.max_pixels, may_be_empty=True)
 
 
 def _lvis(reader: Reader, size: Size, file: str, category: int, image: str) -> np.ndarray:

@@ -134,7 +134,7 @@ def _taken(fold: Fold, empty: EpisodeList, limit: int | None) -> EpisodeList:
         classes=fold.classes,
         episodes=episodes,
         left_out=dict(fold.left_out),
-        notes=fold.notes,
+        notes=tuple(fold.notes),
     )
 
 

@@ -82,14 +82,14 @@ class Fold(NamedTuple):
 
     Attributes:
         left_out: classes that cannot be drawn from, and why.
-        notes: what was decided about the data.
+        notes: what was decided about the data; those of what is drawn come with it.
     """
 
     classes: dict[str, str]
     length: int
     draws: Iterator[Drawn | Pair]
     left_out: Mapping[str, str] = MappingProxyType({})
-    notes: tuple[str, ...] = ()
+    notes: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

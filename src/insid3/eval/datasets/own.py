@@ -71,7 +71,7 @@ def draw_folder(folder: Path, shots: int, draw: Draw, ignore_index: IgnoreIndex,
     """Every mask is a target once; references are drawn from its class, no picture twice.
 
     `images/` holds the pictures, `masks/CLASS/STEM.*` the masks; masks without a folder are of one class, "concept".
-    A class with too few pictures is left out.
+    A class with too few pictures is left out. The masks of a class are looked at when it is drawn from.
 
     Args:
         ignore_index: value of masks that does not count; "auto": 255, where `void_value` finds it to be none of the
@@ -93,26 +93,25 @@ def draw_folder(folder: Path, shots: int, draw: Draw, ignore_index: IgnoreIndex,
     if len(few) == len(masks):
         told = "; ".join(f"{cls} {why}" for cls, why in list(few.items())[:5])
         raise DataError(f"no class of {folder} has more than {_pictures(shots)} (--shots): {told}")
-    voids, notes, views = dict[str, int | None](), list[str](), dict[str, list[View]]()
-    for cls in [cls for cls in masks if cls not in few]:
-        voids[cls], note = (
-            void_value(masks[cls], cls, max_pixels) if ignore_index == "auto" else (_chosen(ignore_index), None)
-        )
-        notes += [note] if note else []
-        own = () if voids[cls] is None else (voids[cls],)
-        views[cls] = [
-            View(f"images/{pictures[path.stem]}", ("any", path.relative_to(folder).as_posix(), *own))
-            for path in masks[cls]
-        ]
+    used, notes = {cls: mine for cls, mine in masks.items() if cls not in few}, list[str]()
 
     def draws() -> Iterator[Drawn]:
-        for cls, mine in views.items():
-            for target in mine:
-                references = draw.distinct(mine, target, shots, f"{folder}, class {cls},")
-                ignore = None if voids[cls] is None else ("label", *target.mask[1:])
+        for cls, mine in used.items():
+            void, note = _chosen(ignore_index), None
+            if ignore_index == "auto":  # reads all masks of the class
+                void, note = void_value(mine, cls, max_pixels)
+            notes.extend([note] if note else [])
+            own = () if void is None else (void,)
+            views = [
+                View(f"images/{pictures[path.stem]}", ("any", path.relative_to(folder).as_posix(), *own))
+                for path in mine
+            ]
+            for target in views:
+                references = draw.distinct(views, target, shots, f"{folder}, class {cls},")
+                ignore = None if void is None else ("label", *target.mask[1:])
                 yield Drawn(cls, target, tuple(references), ignore)
 
-    return Fold({cls: cls for cls in views}, sum(map(len, views.values())), draws(), few, tuple(notes))
+    return Fold({cls: cls for cls in used}, sum(map(len, used.values())), draws(), few, notes)
 
 
 def _chosen(ignore_index: IgnoreIndex) -> int | None:
