@@ -53,8 +53,12 @@ def write_bytes(path: str | os.PathLike[str], content: bytes | memoryview) -> No
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write a text file in UTF-8; OutputError as `write_bytes`."""
-    write_bytes(path, text.encode())
+    """Write a text file in UTF-8; bytes of names that are no text as escapes, which JSON reads as them.
+
+    Raises:
+        OutputError: as `write_bytes`.
+    """
+    write_bytes(path, text.encode(errors="backslashreplace"))
 
 
 def write_picture(path: str | os.PathLike[str], image: "Image", **options: Any) -> None:

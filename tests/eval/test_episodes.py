@@ -1,13 +1,15 @@
 """Lists of episodes as values."""
 
+import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from insid3.errors import DataError
-from insid3.eval.datasets import DATASETS, draw
-from insid3.eval.episodes import Pair, digest_of, files_of, load, save
+from insid3.eval.datasets import DATASETS, checked, draw
+from insid3.eval.episodes import Episode, EpisodeList, Pair, View, digest_of, files_of, load, save
 from insid3.eval.reader import Readers
 
 
@@ -72,12 +74,72 @@ def test_points_are_numbers_of_pixels(mini: Path, tmp_path: Path, value: str, pl
     (pair,) = each.episodes
     assert isinstance(pair, Pair)
     marked = {"threshold": 4242.0} if place == "threshold" else {"source_points": ((4242.0, 1.0),)}
-    save([replace(each, episodes=(replace(pair, **marked),))], tmp_path / "list.json")  # type: ignore[arg-type]
+    save([replace(each, episodes=(replace(pair, **marked),))], tmp_path / "list.json")
     text = (tmp_path / "list.json").read_text()
     assert text.count("4242.0") == 1
     (tmp_path / "list.json").write_text(text.replace("4242.0", value))
     with pytest.raises(DataError, match="that are no numbers of pixels, such as"):
         load(tmp_path / "list.json")
+
+
+GOOD = ["a b.png", "\u00a0.png", "👩\u200d🚀.png", "\u202e.png", "\ue000.png", "\u0378", "é" * 125, "a" * 251]
+
+
+@pytest.mark.parametrize("name", GOOD, ids=range(len(GOOD)))
+def test_names_that_disks_take(own: Path, tmp_path: Path, name: str) -> None:
+    """Blanks of any width, joiners, private letters, those that this Python does not know."""
+    lists = draw([f"episodes:{own}"])
+    first, *others = lists[0].episodes
+    assert isinstance(first, Episode)
+    changed = replace(first, id=name, cls=name, target=View(f"{name}/b.png", ("any", f"m/{name}.png"[:-4])))
+    one = replace(lists[0], set=name, classes={**lists[0].classes, name: name}, episodes=(changed, *others))
+    save([one], tmp_path / "list.json")
+    assert checked(load(tmp_path / "list.json")) == [one]
+
+
+@pytest.mark.parametrize("odd", ["a\0", "a\n", "\x1b[1m", "\x7f", "\x85", "\udcff"])
+@pytest.mark.parametrize("place", ["id", "cls", "picture", "mask"])
+def test_names_that_nothing_can_have(own: Path, tmp_path: Path, odd: str, place: str) -> None:
+    lists = draw([f"episodes:{own}"])
+    first, *others = lists[0].episodes
+    assert isinstance(first, Episode)
+    if place in ("picture", "mask"):
+        changed = replace(first, target=replace(first.target, **{place: odd if place == "picture" else ("any", odd)}))  # type: ignore[arg-type]
+    else:
+        changed = replace(first, **{place: odd})  # type: ignore[arg-type]
+    one = replace(lists[0], classes={**lists[0].classes, odd: odd} if place == "cls" else lists[0].classes)
+    save([replace(one, episodes=(changed, *others))], tmp_path / "list.json")
+    with pytest.raises(DataError, match="holds control characters or bytes that are no text: rename it"):
+        load(tmp_path / "list.json")
+
+
+def test_names_are_as_long_as_disks_have_them(own: Path) -> None:
+    """In bytes; a mask is called by its episode."""
+    lists = draw([f"episodes:{own}"])
+    first, *others = lists[0].episodes
+    assert isinstance(first, Episode)
+
+    def changed(**values: Any) -> list[EpisodeList]:
+        return [replace(lists[0], episodes=(replace(first, **values), *others))]
+
+    for most, name in ((251, "a" * 251), (250, "é" * 125)):
+        assert len(name.encode()) == most
+        checked(changed(id=name))
+        checked(changed(target=View(f"{name}aaaa/{name}.png", first.target.mask)))
+        with pytest.raises(DataError, match="files cannot be called so, rename it"):
+            checked(changed(id=name + "é"))
+        with pytest.raises(DataError, match="a part has more than 255 bytes: rename it"):
+            checked(changed(target=View(f"{name}/{name}éé.png", first.target.mask)))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a disk that takes any bytes")
+def test_a_folder_whose_own_name_is_no_text(own: Path, tmp_path: Path) -> None:
+    root = tmp_path / "\udcff"
+    root.symlink_to(own)
+    lists = draw([f"episodes:{root}"])
+    lists = [replace(each, root=str(root)) for each in lists]
+    save(lists, tmp_path / "list.json")
+    assert load(tmp_path / "list.json") == lists
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -13,7 +14,9 @@ from insid3.parsing import Flaw, as_dict, as_list, parsing, read_json, shown
 from insid3.storage import write_text
 
 _FORMAT, _VERSION = "insid3-episodes", 1
-_LONGEST = 2000  # letters of a name
+_LONGEST = 2000  # letters of a text
+_PART = 255  # bytes of a file's name, on nearly every disk
+_ODD = ("Cc", "Cs")  # categories of Unicode: control characters, NUL among them, and bytes that are no text
 _FAR = 1e7  # pixels that a point may be away
 # How a mask comes out of its files: its kind (`reader.MASKS`) and what that needs, files first. Paths, here and below,
 # are relative to the data root, with slashes.
@@ -173,6 +176,11 @@ def _view(data: dict[str, Any]) -> View:
     return View(data["picture"], tuple(data["mask"]), tuple(data["box"]) if data["box"] else None)
 
 
+def fits_disk(name: str, ending: str = "") -> bool:
+    """Tell whether a file can be called by a name and an ending, and whoever is told so can read it."""
+    return not _is_odd(name) and len(f"{name}{ending}".encode()) <= _PART
+
+
 def check_list(each: EpisodeList) -> None:
     """Look for values of other types than they are declared with, and for paths out of the data root.
 
@@ -181,13 +189,13 @@ def check_list(each: EpisodeList) -> None:
     """
     _texts([each.dataset, each.set, *([] if each.root is None else [each.root]), *each.notes], "name")
     for table in (each.classes, each.left_out):
-        _texts([*as_dict(table, "classes"), *table.values()], "class")
+        _names([*as_dict(table, "classes"), *table.values()], "class")
     for name in ("fold", "shots", "seed", "length"):
         if type(getattr(each, name)) is not int:
             raise Flaw(f"has {shown(getattr(each, name))} as {name}, not a whole number")
     for episode in each.episodes:
-        _texts([episode.id], "id")
-        _texts([episode.cls], "class")
+        _names([episode.id], "id")
+        _names([episode.cls], "class")
         for path in files_of(episode):
             _check_path(path)
         if isinstance(episode, Pair):
@@ -212,12 +220,23 @@ def _texts(values: Sequence[Any], what: str) -> None:
             raise Flaw(f"has {shown(value)} as {what}, which is too long")
 
 
+def _names(values: Sequence[Any], what: str) -> None:
+    _texts(values, what)
+    if odd := next((value for value in values if _is_odd(value)), None):
+        raise Flaw(f"has {shown(odd)} as {what}, which holds control characters or bytes that are no text: rename it")
+
+
+def _is_odd(text: str) -> bool:
+    return any(unicodedata.category(letter) in _ODD for letter in text)
+
+
 def _check_path(path: Any) -> None:
     _texts([path], "file name")
     if Path(path).is_absolute() or ".." in Path(path).parts:
         raise Flaw(f"has the file name {shown(path)}, which lies outside of the data root")
-    if not path.isprintable() or max(map(len, Path(path).parts), default=0) > 250:
-        raise Flaw(f"has the file name {shown(path)}, which no file can have")
+    _names([path], "file name")
+    if not all(map(fits_disk, Path(path).parts)):
+        raise Flaw(f"has the file name {shown(path)}, of which a part has more than {_PART} bytes: rename it")
 
 
 def _digest(data: Any) -> str:

@@ -338,5 +338,5 @@ class Illustrator:
 
 
 def _file_name(name: str) -> str:
-    plain = re.sub(r"[^\w.-]", "_", name)[:100]
+    plain = re.sub(r"[^\w.-]", "_", name).encode()[:100].decode(errors="ignore")
     return plain if plain == name else f"{plain}_{sha256(name.encode()).hexdigest()[:6]}"

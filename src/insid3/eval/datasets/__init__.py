@@ -8,7 +8,7 @@ from pathlib import Path
 from insid3.errors import ConfigError, DataError
 from insid3.eval.datasets import folders, objects, own, parts, points
 from insid3.eval.datasets.base import DataSet, Draw, Drawn, Fold, Part, visible
-from insid3.eval.episodes import Episode, EpisodeList, Pair, check_list
+from insid3.eval.episodes import Episode, EpisodeList, Pair, check_list, fits_disk
 from insid3.eval.reader import Reader, Readers
 from insid3.parsing import parsing, shown
 
@@ -19,8 +19,6 @@ DATASETS: dict[str, DataSet] = {
         parts.PACO_PART, folders.PERMIS, points.SPAIR,
     )
 }  # fmt: skip
-
-_LONGEST = 200  # bytes of an episode's name, which its mask has too
 
 
 def draw(
@@ -93,8 +91,7 @@ def checked(lists: Sequence[EpisodeList]) -> list[EpisodeList]:
         with parsing(each.root or each.dataset, "data set"):
             check_list(each)
         for episode in each.episodes:
-            fits = episode.id.isprintable() and len(episode.id.encode()) <= _LONGEST
-            if not fits or episode.id in ("", ".", "..") or set(episode.id) & set("/\\:"):
+            if not fits_disk(episode.id, ".png") or episode.id in ("", ".", "..") or set(episode.id) & set("/\\:"):
                 raise DataError(
                     f"{each.dataset} has an episode {shown(episode.id)}: files cannot be called so, rename it"
                 )

@@ -4,11 +4,10 @@ from collections.abc import Iterator
 
 from insid3.errors import DataError
 from insid3.eval.datasets.base import DataSet, Draw, Fold, Part
-from insid3.eval.episodes import Pair
+from insid3.eval.episodes import Pair, fits_disk
 from insid3.eval.reader import Reader, lookup
 from insid3.parsing import Flaw, as_dict, as_numbers, as_points, as_text, parsing, read_text, shown
 
-_LONGEST = 200  # letters of a pair's name
 _NAMES = ("category", "src_imname", "trg_imname")
 
 
@@ -17,7 +16,7 @@ def draw_spair(reader: Reader, fold: int, shots: int, draw: Draw) -> Fold:
     file = reader.root / "SPair-71k/Layout/large/test.txt"
     with parsing(file, "list of pairs"):
         names = read_text(file).split()
-        if odd := next((name for name in names if len(name) > _LONGEST or "/" in name or not name.isprintable()), None):
+        if odd := next((name for name in names if "/" in name or not fits_disk(name, ".json")), None):
             raise Flaw(f"has the line {shown(odd)}, expected lines like 000001-2007_000001-2007_000002:cat")
     classes = sorted({name.rpartition(":")[2] for name in names})
 
