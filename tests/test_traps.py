@@ -80,8 +80,13 @@ def test_of_a_gif_only_the_first_picture_counts(tmp_path: Path, monkeypatch: pyt
     data, comment = encoded(values, "GIF"), b"!\xfe" + (b"\xff" + b"x" * 255) * 8 + b"\0"
     at = 13 + (3 << (data[10] & 7) + 1)
     plain = read_image(written(tmp_path / "plain.gif", data))
-    blocks, block = [], GifImageFile.data
-    monkeypatch.setattr(GifImageFile, "data", lambda self: (blocks.append(1), block(self))[1])
+    blocks, block = list[int](), GifImageFile.data
+
+    def counted(self: GifImageFile) -> bytes | None:
+        blocks.append(1)
+        return block(self)
+
+    monkeypatch.setattr(GifImageFile, "data", counted)
     assert (read_image(written(tmp_path / "a.gif", data[:at] + comment * 2000 + data[at:])) == plain).all()
     assert len(blocks) < 20  # not 18,000: Pillow takes the square of their number in time
     blocks.clear()

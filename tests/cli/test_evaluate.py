@@ -242,7 +242,7 @@ def test_the_last_line_counts_what_became_of_the_episodes(
     result = invoke("evaluate", f"episodes:{own}", "-o", "out", "--limit", 2)
     assert result.stderr.splitlines()[-1] == "episodes: 4 scored (1 empty, 1 doubtful), 0 failed, 0 skipped"
     result = invoke("evaluate", f"episodes:{own}", "-o", "out")
-    told = "episodes: 6 scored (1 empty, 1 doubtful), 0 failed, 0 skipped, 4 done before"
+    told = "episodes: 2 scored (0 empty, 0 doubtful), 0 failed, 4 skipped (4 done before)"
     assert result.stderr.splitlines()[-1] == told
     numbers = json.loads(Path("out/results.json").read_text())
     assert [numbers[key] for key in ("episodes", "empty", "doubtful", "errors", "left_out")] == [6, 1, 1, 0, 0]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,13 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from typer.testing import Result
 
 from insid3 import INSID3
 from insid3.batch.writers import write_mask
+from insid3.cli.evaluating import tell
 from insid3.errors import ConfigError, DataError, OutputError
 from insid3.eval import run as running
 from insid3.eval.datasets import draw
-from insid3.eval.episodes import Episode, EpisodeList, Pair, View, load
+from insid3.eval.episodes import Episode, EpisodeList, Pair, View, load, save
 from insid3.eval.outcome import Outcome
 from insid3.eval.outputs import write_outputs
 from insid3.eval.predict import FolderPredictor, Material, ModelPredictor, Prediction
@@ -23,6 +26,8 @@ from insid3.eval.reader import Reader
 from insid3.eval.run import Evaluation
 from insid3.images import picture_size
 from stubs import box_mask, colour_model, scene
+
+Invoke = Callable[..., Result]
 
 
 def evaluated(
@@ -116,6 +121,54 @@ def test_an_interrupted_run_continues(own: Path, tmp_path: Path, done: int, torn
     (tmp_path / "out/results.json").unlink()
     evaluated(lists, tmp_path / "out")
     assert without_times(tmp_path / "out") == without_times(tmp_path / "whole")
+
+
+def test_what_was_done_before_is_said_to_be_skipped(invoke: Invoke, own: Path) -> None:
+    """Each run tells what it did itself; what it did not find as it was is done anew, and not skipped."""
+    words = ("evaluate", f"episodes:{own}", "--sweep", "tau=0.5,0.6", "-o", "out")
+    first = invoke(*words, "--limit", 1)  # of each of two sets
+    assert "episodes: 4 scored (0 empty, 0 doubtful), 0 failed, 0 skipped\n" in first.stderr
+    assert "episodes: 8 scored (0 empty, 0 doubtful), 0 failed, 4 skipped (4 done before)\n" in invoke(*words).stderr
+    again = invoke(*words).stderr
+    assert "episodes: 0 scored (0 empty, 0 doubtful), 0 failed, 12 skipped (12 done before)\n" in again
+    assert "0 failed, 4 skipped (4 done before)\n" in invoke(*words, "--limit", 1).stderr
+    target = next(own.glob("images/red_b.*"))
+    target.write_bytes(b"no picture")
+    assert "0 scored (0 empty, 0 doubtful), 2 failed, 10 skipped (10 done before)\n" in invoke(*words).stderr
+
+
+def test_polygons_of_few_points_are_said(invoke: Invoke, tmp_path: Path) -> None:
+    box, line = [0.0, 0, 32, 0, 32, 32, 0, 32], [1.0, 1, 5, 5]
+    its = {f"{i}.png": {"annotations": [{"segmentation": [box, *[line] * i]}]} for i in range(2)}
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps({0: its}))
+    for name in its:
+        Image.fromarray(scene((0, 0, 32, 32))).save(tmp_path / name)
+    views = [View(name, ("lvis", "a.pkl", 0, name)) for name in its]
+    episodes = (Episode("a", "0", views[0], (views[1],)), Episode("b", "0", views[1], (views[0],)))
+    save([EpisodeList("mine", "mine", 0, 1, 0, 2, {"0": "box"}, episodes, str(tmp_path))], tmp_path / "list.json")
+    result = invoke("evaluate", "--episodes", tmp_path / "list.json", "-o", "out")
+    assert result.exit_code == 0, result.output
+    assert "2 polygons of fewer than three points left out" in result.stderr
+    assert "mine: 2 polygons of fewer than three points were left out of masks." in Path("out/report.md").read_text()
+    assert json.loads(Path("out/results.json").read_text())["sets"]["mine"]["polygons_left_out"] == 2
+    assert "2 polygons of fewer" in invoke("evaluate", "--episodes", tmp_path / "list.json", "-o", "out").stderr
+
+
+def test_names_of_data_sets_move_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    odd = "a\u202eb\x1b[1m\n"
+    its = {"miou": 1.0, "fb_iou": 1.0, "episodes": 1}
+    tell({odd: {"sets": {odd: its, f"{odd}2": {"pck": {"0.1": 1.0}, "episodes": 1}}, "miou": None}}, Path(odd))
+    lines = capsys.readouterr().out
+    assert lines.count("\n") == 4
+    assert lines.count(r"a\u202eb\x1b[1m\n") == 4
+    assert not {*lines} & {*odd.replace("\n", "")} - {*r"a\u202eb\x1b[1m\n"}
+
+
+@pytest.mark.parametrize("name", ["lock", "results.json", "report.md"])
+def test_places_that_cannot_be_written_to_are_named(own: Path, tmp_path: Path, name: str) -> None:
+    (tmp_path / "out" / name).mkdir(parents=True)
+    with pytest.raises(OutputError, match=rf"cannot write results: .*{name}: "):
+        evaluated(draw([f"episodes:{own}"], limit=1), tmp_path / "out")
 
 
 def test_a_changed_episode_is_run_again(own: Path, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from insid3.eval.datasets.own import IgnoreIndex
 from insid3.eval.episodes import Episode, EpisodeList, View, load, save
 from insid3.eval.reader import Reader
 from insid3.images import read_values
+from insid3.opening import Picture
 from stubs import box_mask, scene
 
 Invoke = Callable[..., Result]
@@ -164,7 +165,12 @@ def test_masks_are_looked_at_when_they_are_drawn_from(tmp_path: Path, monkeypatc
     """Whatever the limit, all those of a class decide on it, and none of another."""
     root = folder(tmp_path, cat=[binary(0), binary(1), index(2)], dog=[index(i) for i in range(3)])
     read: list[str] = []
-    monkeypatch.setattr(void, "read_values", lambda path, most: (read.append(path.name), read_values(path, most))[1])
+
+    def seen(path: Path, most: int) -> np.ndarray:
+        read.append(path.name)
+        return read_values(path, most)
+
+    monkeypatch.setattr(void, "read_values", seen)
     (some,) = draw([f"folder:{root}"], limit=1)
     assert read == ["cat0.png", "cat1.png", "cat2.png"]
     assert [note[:40] for note in some.notes] == ["255 is void in 3 of 3 masks of class cat"]
@@ -196,7 +202,12 @@ def test_a_mask_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     root = folder(tmp_path, cat=[index(i) for i in range(3)])
     episode, reader = first(draw([f"folder:{root}"])), Reader(root, upright=True)
     read: list[str] = []
-    monkeypatch.setattr(reading, "decode", lambda picture, most: (read.append(picture.name), decode(picture, most))[1])
+
+    def seen(picture: Picture, most: int) -> object:
+        read.append(picture.name)
+        return decode(picture, most)
+
+    monkeypatch.setattr(reading, "decode", seen)
     for recipe in (None, episode.ignore, ("label", episode.target.mask[1], 77)):
         read.clear()
         reader.mask(episode.target, recipe)

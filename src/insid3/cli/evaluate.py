@@ -226,12 +226,11 @@ def evaluate(
 
             load = partial(same_encoder, model.loader(), made_with(loaded.encoder))
             elsewhere = partial(remote, partial(model_predictors, load, **grid), evaluation, model.pool)
-        before = sum(len(record.outcomes) for record in evaluation.records.values())
         work_through(evaluation.run(elsewhere), console, quiet=model.quiet, verbose=model.verbose)
         found = write_outputs(evaluation, limit)
     if not model.quiet:
         tell(found, output)
-        typer.echo(summary(found, count, before), err=True)
+        typer.echo(summary(found, evaluation.told), err=True)
     raise typer.Exit(1 if any(numbers["errors"] for numbers in found.values()) else 0)
 
 

@@ -11,7 +11,7 @@ from insid3.cli.terminal import printable
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from insid3.eval.run import Done
+    from insid3.eval.run import Done, Told
 
 
 def work_through(episodes: Iterator["Done"], console: "Console", *, quiet: bool, verbose: bool) -> None:
@@ -63,7 +63,7 @@ def tell(found: dict[str, dict[str, Any]], output: Path) -> None:
     """Print the numbers of each predictor, by the folder of its results."""
     for name, numbers in found.items():
         if name != ".":
-            typer.echo(name)
+            typer.echo(printable(name))
         for title, its in numbers["sets"].items():
             shown = printable(title)
             if its.get("miou") is not None:
@@ -75,26 +75,20 @@ def tell(found: dict[str, dict[str, Any]], output: Path) -> None:
                 typer.echo(f"{shown:12} PCK  {values}   {its['episodes']} pairs")
         if numbers["miou"] is not None:
             typer.echo(f"{'mean':12} mIoU {numbers['miou']:5.1f}")
-    typer.echo(f"{output / ('report.html' if '.' in found else 'sweep.html')}")
+    typer.echo(printable(output / ("report.html" if "." in found else "sweep.html")))
 
 
-def summary(found: dict[str, dict[str, Any]], drawn: int, before: int) -> str:
+def summary(found: dict[str, dict[str, Any]], told: "Told") -> str:
     """Say what became of the episodes, of all settings of a grid together.
 
     Args:
-        drawn: how many there are.
-        before: how many were there when the run began.
+        told: what the run did.
     """
-    total = {
-        key: sum(numbers[key] for numbers in found.values()) for key in ("episodes", "errors", "empty", "doubtful")
-    }
-    scored = total["episodes"] - total["errors"]
-    skipped = drawn * len(found) - total["episodes"]
-    counts = [f"{scored} scored ({total['empty']} empty, {total['doubtful']} doubtful)", f"{total['errors']} failed"]
-    counts += [f"{skipped} skipped"]
+    counts = [f"{told.scored} scored ({told.empty} empty, {told.doubtful} doubtful)", f"{told.failed} failed"]
+    why = f" ({told.done_before} done before)" if told.done_before else ""
+    counts += [f"{told.done_before} skipped{why}"]
     left_out = max(numbers["left_out"] for numbers in found.values())
     counts += [f"{left_out} class{'' if left_out == 1 else 'es'} left out"] if left_out else []
-    counts += [f"{before} done before"] if before else []
     polygons = sum(its.get("polygons_left_out", 0) for its in next(iter(found.values()))["sets"].values())
     counts += [f"{polygons} polygons of fewer than three points left out"] if polygons else []
     pixels = sum(its["ignored"]["pixels"] for its in next(iter(found.values()))["sets"].values() if its.get("ignored"))

@@ -21,7 +21,7 @@ from insid3.eval.predict import Material, Predictor
 from insid3.eval.reader import Readers
 from insid3.images import nearest
 from insid3.parsing import as_dict, clipped, parsing, read_json
-from insid3.storage import append_line, differences, flat, sweep, write_lines, write_text, writing
+from insid3.storage import append_line, differences, flat, saying, sweep, write_lines, write_text, writing
 
 _NAMED = 10  # missing files that the message names
 _MADE = ("results.json", "report.md", "report.html")  # from the outcomes, at the end
@@ -55,7 +55,8 @@ class Record:
 
     def _remove(self, *names: str) -> None:
         for name in names:
-            writing((self.folder / name).unlink if (self.folder / name).exists() else lambda: None)
+            with saying(self.folder / name):
+                (self.folder / name).unlink(missing_ok=True)
 
     def _outcomes(self) -> list[Outcome]:
         if not self._settings_file.exists():
@@ -101,6 +102,29 @@ class Running:
         return f"mIoU {self._tally.miou_seen:.1f}"
 
 
+@dataclass
+class Told:
+    """Count what a run did, of all predictors together.
+
+    Attributes:
+        scored, empty, doubtful: of those, masks with nothing in them, and with a low score.
+        failed: there is an error in the place of a result.
+        done_before: there was a result, so that nothing was done.
+    """
+
+    scored: int = 0
+    empty: int = 0
+    doubtful: int = 0
+    failed: int = 0
+    done_before: int = 0
+
+    def add(self, outcome: Outcome) -> None:
+        self.failed += outcome.error is not None
+        self.scored += outcome.error is None
+        self.empty += outcome.is_empty
+        self.doubtful += outcome.is_doubtful
+
+
 Done = tuple[EpisodeList, list[Outcome]]
 Elsewhere = Callable[[list[dict[str, Any]]], Iterator[dict[str, Any]]]
 
@@ -122,6 +146,9 @@ class Evaluation:
         output: locked while this lives; close with `with`.
         masks: keep the predicted masks.
 
+    Attributes:
+        told: what `run` did.
+
     Raises:
         OutputError: another run writes there, or wrote there with other settings.
         DataError: files of the episodes are missing.
@@ -138,18 +165,20 @@ class Evaluation:
         overwrite: bool = False,
     ) -> None:
         self.lists, self.readers, self.masks = list(lists), readers or Readers(), masks
+        self.told = Told()
         check_files(self.lists, self.readers, list(predictors.values()))
         for each in self.lists:
             if each.root is not None and Path(each.root).resolve() == output.resolve():
                 raise OutputError(f"{output} holds the data of {each.set!r}: use another output folder")
         writing(lambda: output.mkdir(parents=True, exist_ok=True))
         self.output, self._lock = output, FileLock(output / "lock")
-        try:
-            self._lock.acquire(timeout=0)
-        except Timeout as error:
-            raise OutputError(
-                f"another insid3 evaluate is writing to {output}: wait for it, or use another output folder"
-            ) from error
+        with saying(output / "lock"):
+            try:
+                self._lock.acquire(timeout=0)
+            except Timeout as error:  # an OSError too
+                raise OutputError(
+                    f"another insid3 evaluate is writing to {output}: wait for it, or use another output folder"
+                ) from error
         try:
             sweep(output, deep=True)
             self._check_lists(output / "episodes.json")
@@ -186,6 +215,7 @@ class Evaluation:
             reader = self.readers(each.root)
             for i, episode in enumerate(each.episodes):
                 todo = _Todo(each, i, self._missing(each, i, reader.root))
+                self.told.done_before += len(self.records) - len(todo.files)
                 if elsewhere and todo.files:
                     left[number, i] = todo
                     continue
@@ -210,7 +240,9 @@ class Evaluation:
             own = Outcome(
                 episode.id, each.fingerprints[todo.index], each.set, each.fold, episode.cls, files=todo.files[name]
             )
-            self.records[name].add(Outcome.of({**asdict(own), **values}))
+            outcome = Outcome.of({**asdict(own), **values})
+            self.records[name].add(outcome)
+            self.told.add(outcome)
         return each, [record.outcomes[episode.id] for record in self.records.values()]
 
     def masks_of(self, name: str) -> Path | None:
