@@ -247,6 +247,26 @@ def test_damage_among_the_first_frames_keeps_the_numbers_of_the_others(tmp_path:
     ]
 
 
+@pytest.mark.parametrize("number", [3, 7, 12])
+@pytest.mark.parametrize("name", ["h264.mp4", "h265.mkv", "h265.mp4", "mpeg4.avi", "mpeg4.mkv", "h264.ts"])
+def test_packets_that_silently_give_nothing_are_lost_and_move_no_other(name: str, number: int, tmp_path: Path) -> None:
+    path = made(tmp_path, name)
+    with av.open(str(path)) as container:
+        packets = [bytes(packet) for packet in container.demux(video=0) if packet.size]
+    data = bytearray(path.read_bytes())
+    at = data.find(packets[number][8:40] if name.endswith("ts") else packets[number][:60])
+    if at < 0:
+        pytest.skip("the packet is not in one piece")
+    data[at + 4 - 8 * name.endswith("ts")] ^= 0x1F  # of another kind, which the decoder passes over
+    path.write_bytes(data)
+    clip = Clip(path)
+    assert len(clip.moments) == clip.expected == COUNT
+    found = numbers(clip)
+    assert -1 in found or name == "h264.ts"
+    assert found[17:] == list(range(17, COUNT))
+    assert found[:2] == [0, 1]
+
+
 @pytest.mark.parametrize(
     ("name", "old", "new"),
     [

@@ -12,7 +12,7 @@ from typing import Any
 
 from insid3.errors import ImageError, MissingExtraError
 from insid3.parsing import parsing
-from insid3.video.order import Packet
+from insid3.video.order import Packet, may_be_none
 
 # Containers whose demuxers read no other file: playlists name any file of this machine, and addresses beyond it.
 _CONTAINERS = (
@@ -118,10 +118,12 @@ def find(container: Any, path: Path) -> Found:
         if time is not None and packet.time_base:
             end = max(end, (time + (packet.duration or 0)) * packet.time_base)
         if packet.stream.type == "video":
+            context = packet.stream.codec_context
             packets[packet.stream.index].append(
                 Packet(
                     packet.pts, packet.dts, packet.duration or 0,
                     packet.is_keyframe, packet.is_discard, packet.is_corrupt,
+                    context is not None and may_be_none(context.name, memoryview(packet)),
                 )
             )  # fmt: skip
     streams = [stream for stream in container.streams if stream.type == "video"]

@@ -15,7 +15,7 @@ from insid3.errors import ImageError
 from insid3.parsing import parsing
 from insid3.video.container import find, import_av, opened, packets_of
 from insid3.video.ending import Ending, ending_of, missing_frames
-from insid3.video.order import Packet, by_time, gap_of, is_plain, parts, times, with_lost
+from insid3.video.order import Packet, by_time, gap_of, is_plain, lost, parts, times, with_lost
 from insid3.video.turning import is_on_its_side, matrix_of, upright
 
 # Codecs that make one frame of each packet; where that fails, the first packets show it.
@@ -138,34 +138,38 @@ class Stream:
                 f"{self.path} holds {count} frames and none can be decoded: it is damaged, cut off, encrypted, or of a "
                 "kind of its codec that PyAV cannot read; convert it again"
             )
-        if codec in _ONE_EACH and is_plain(packets):
+        one_each = codec in _ONE_EACH
+        if one_each and is_plain(packets) and not any(packet.may_be_none for packet in packets):
             shown = by_time(packets)
             if outcome.agrees(shown, count if whole else _FIRST):
                 self._places = {i: place for place, i in enumerate(shown)}
                 return shown, outcome
         whole = whole or self._outcome(None)
-        kept, lost = [i for i in whole.given if i < count], set[int]()
-        if -1 not in kept:
-            lost = {i for i in whole.failed if i < count and not packets[i].is_hidden} - {*kept}
-        order = with_lost(kept, sorted(lost), packets, part) if lost else kept
-        places = iter([place for place, i in enumerate(order) if i not in lost])
+        kept = [i for i in whole.given if i < count]
+        gone = list[int]()
+        if kept and -1 not in kept:
+            gone = lost(kept, whole.failed, packets, one_each=one_each or codec == "vp8", in_fields=whole.in_fields)
+        order = with_lost(kept, gone, packets, part) if gone else kept
+        lacking = {*gone}
+        places = iter([place for place, i in enumerate(order) if i not in lacking])
         self._turns = [next(places) if i < count else -1 for i in whole.given]
         return order, whole
 
     def _outcome(self, most: int | None) -> "_Outcome":
         """What the decoder makes of the first packets, or of all."""
-        given, failed, first = list[int](), list[int](), None
+        given, failed, first, in_fields = list[int](), list[int](), None, False
         with self._opened() as container:
             for number, frame in self._decoded(container, most):
                 if frame is None:
                     failed.append(number)
                 else:
                     first = first or frame
+                    in_fields = in_fields or frame.interlaced_frame
                     given.append(number)
             if first is None:
-                return _Outcome(given, failed, (0, 0), (1, 0, 0, 1))
+                return _Outcome(given, failed, (0, 0), (1, 0, 0, 1), in_fields)
             matrix, size = matrix_of(first), (first.height, first.width)
-        return _Outcome(given, failed, size[::-1] if is_on_its_side(matrix) else size, matrix)
+        return _Outcome(given, failed, size[::-1] if is_on_its_side(matrix) else size, matrix, in_fields)
 
     def _decoded(self, container: Any, most: int | None = None) -> Iterator[tuple[int, Any]]:
         """The packets' numbers and the frames made of them as they are shown; None where a packet is damaged."""
@@ -201,12 +205,21 @@ class Stream:
 
 @dataclass(frozen=True)
 class _Outcome:
-    """Packets that gave a frame, as these are shown; packets that failed; (height, width) and matrix of the first."""
+    """What a decoder made of packets.
+
+    Attributes:
+        given: packets that gave a frame, as these are shown.
+        failed: packets that failed.
+        size: (height, width) of the first frame, upright.
+        matrix: of the first frame.
+        in_fields: some frames consist of two fields.
+    """
 
     given: list[int]
     failed: list[int]
     size: tuple[int, int]
     matrix: tuple[float, float, float, float]
+    in_fields: bool
 
     def agrees(self, shown: Sequence[int], count: int) -> bool:
         """Whether the first `count` packets came out as the timestamps say, each once, but for damage."""
