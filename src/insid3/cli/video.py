@@ -192,7 +192,7 @@ def write_frames(
 
     check_writable(output)
     clip, written = Clip(source), 0
-    wanted = chosen(clip.expected, clip.at, every, begin, end)
+    wanted = chosen(clip.expected, clip.at, every, begin, end, None if clip.is_cut_off else clip.length)
     held = [index for index in wanted if index < len(clip.moments)]
     for index, picture in clip.pictures(held):
         if isinstance(picture, ImageError):
@@ -226,10 +226,10 @@ def _frames(
         if path.resolve().parent == output.resolve():
             raise OutputError(f"{source} lies in the output folder {output}: use another one")
         clip = Clip(path, most, rate if fps else None)
-        indices = chosen(clip.expected, clip.at, every, begin, end)
+        indices = chosen(clip.expected, clip.at, every, begin, end, None if clip.is_cut_off else clip.length)
         return ClipFrames(clip, indices, output / "frames" if kept else None)
     targets = sorted(find_targets([source], output, passed), key=lambda target: natural(target.name))
-    indices = chosen(len(targets), lambda seconds: int(seconds * rate), every, begin, end)
+    indices = chosen(len(targets), lambda seconds: int(seconds * rate), every, begin, end, float(len(targets) / rate))
     return PictureFrames(targets, indices, rate, most, model.given("stretch"))
 
 
