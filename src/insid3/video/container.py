@@ -3,7 +3,7 @@
 import errno
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -20,6 +20,7 @@ _CONTAINERS = (
     "obu,yuv4mpegpipe,dv,mxf,nut,rm,wtv,nsv,nuv,vc1,vc1test,dirac,cavsvideo,avs2,avs3,gxf,pva,"
     "wav,mp3,flac,aac"  # which hold no film, and can be told so
 )
+_PREVIEW, _AS_LONG = Fraction(1, 2), Fraction(19, 20)  # of the longest stream's length: shorter is a preview; as long
 _RETRIES = 20  # after errors of a demuxer without a packet between them
 
 
@@ -107,7 +108,7 @@ def packets_of(container: Any) -> Iterator[Any]:
 
 
 def find(container: Any, path: Path) -> Found:
-    """The best of all video streams: one that moves and can be decoded, the largest; a cover is none.
+    """The best of all video streams, see `_best`; a cover is none.
 
     Raises:
         ImageError: there is none, it holds nothing, or its codec is not known.
@@ -131,11 +132,7 @@ def find(container: Any, path: Path) -> Found:
     if not films:
         raise ImageError(f"{path} has no pictures: it is not a video" + (", it has a cover" if streams else ""))
 
-    def rank(stream: Any) -> tuple[bool, bool, int, int]:
-        context, count = stream.codec_context, len(packets[stream.index])
-        return count > 1, context is not None, context.width * context.height if context else 0, -stream.index
-
-    best, note = max(films, key=rank), ""
+    best, note = _best(films, packets), ""
     if len(streams) > 1:
         others = ", ".join(str(stream.index) for stream in streams if stream is not best)
         context, count = best.codec_context, len(packets[best.index])
@@ -149,6 +146,46 @@ def find(container: Any, path: Path) -> Found:
     return Found(best.index, own, end, note)
 
 
+def _best(films: Sequence[Any], packets: Mapping[int, Sequence[Packet]]) -> Any:
+    """Of several streams the film: it moves and can be decoded, and is no short preview.
+
+    Of those that are left the one that the file calls its default, then the longest, then the largest. A default is no
+    reason to read a preview: some writers call their first stream so, whatever it is.
+    """
+    lengths = {stream.index: _length(stream, packets[stream.index]) for stream in films}
+
+    def moves(stream: Any) -> bool:
+        return stream.codec_context is not None and len(packets[stream.index]) > 1
+
+    longest = max((lengths[stream.index] for stream in films if moves(stream)), default=Fraction(0))
+
+    def rank(stream: Any) -> tuple[Any, ...]:
+        context, length = stream.codec_context, lengths[stream.index]
+        return (
+            len(packets[stream.index]) > 1,
+            context is not None,
+            length >= _PREVIEW * longest,
+            _is(stream, "default"),
+            length >= _AS_LONG * longest,
+            context.width * context.height if context else 0,
+            -stream.index,
+        )
+
+    return max(films, key=rank)
+
+
+def _length(stream: Any, packets: Sequence[Packet]) -> Fraction:
+    """In seconds, or nearly; of a stream without times as if it had 25 frames per second."""
+    stamps = [stamp for packet in packets if (stamp := packet.dts if packet.pts is None else packet.pts) is not None]
+    if not stamps or not stream.time_base:
+        return Fraction(len(packets), 25)
+    return (max(stamps) - min(stamps) + packets[-1].duration) * stream.time_base
+
+
 def _is_cover(stream: Any) -> bool:
+    return _is(stream, "attached_pic") or _is(stream, "timed_thumbnails")
+
+
+def _is(stream: Any, kind: str) -> bool:
     disposition = stream.disposition
-    return any(disposition & getattr(type(disposition), kind) for kind in ("attached_pic", "timed_thumbnails"))
+    return bool(disposition & getattr(type(disposition), kind))
