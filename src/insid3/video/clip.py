@@ -50,7 +50,8 @@ class Clip:
 
         Args:
             max_pixels: of a frame.
-            rate: frames per second of a file that does not say when its frames are shown.
+            rate: frames per second of a file that does not say when its frames are shown; of others `note` says that
+                it changes nothing.
 
         Raises:
             ImageError: missing, not a video, of a codec that cannot be decoded, or with nothing left to read.
@@ -62,7 +63,9 @@ class Clip:
         found = self._source.listing
         self.size, self.aspect, notes = found.size, found.aspect, [found.note] if found.note else []
         self.rate = found.rate if found.is_timed or rate is None else rate
-        if not found.is_timed and rate is None:
+        if found.is_timed and rate is not None:
+            notes.append(f"{path} says itself when its frames are shown: --fps {float(rate):g} changes nothing")
+        elif not found.is_timed and rate is None:
             notes.append(f"{path} does not say when its frames are shown: {float(self.rate):g} per second (--fps)")
         self.note = "; ".join(notes)
         slower = 1.0 if found.is_timed else float(found.rate / self.rate)
