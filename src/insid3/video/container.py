@@ -12,6 +12,7 @@ from typing import Any
 
 from insid3.errors import ImageError, MissingExtraError
 from insid3.parsing import parsing
+from insid3.video.ground import ground_of
 from insid3.video.order import Packet, may_be_none
 
 # Containers whose demuxers read no other file: playlists name any file of this machine, and addresses beyond it.
@@ -68,6 +69,8 @@ def opened(path: Path, max_pixels: int) -> Iterator[Any]:
         failure = None
         try:
             with av.open(f"file:{name}", metadata_errors="replace", container_options=options) as container:
+                if container.format.name == "gif" and (ground := ground_of(path)):
+                    limit["trans_color"] = str(int.from_bytes(bytes(ground), "big"))  # else white
                 for stream in container.streams.video:
                     if stream.codec_context is not None:
                         stream.codec_context.options = dict(limit)
