@@ -58,27 +58,36 @@ def opened(path: Path, max_pixels: int) -> Iterator[Any]:
     Raises:
         ImageError: it cannot be read as a video.
     """
-    av, name = import_av(), os.fspath(path)
+    av, name, failure = import_av(), os.fspath(path), None
     with parsing(path, "video", ImageError):
-        if "\0" in name or not path.exists():
-            raise ImageError(f"{name} cannot be read as a video (No such file or directory): check its name")
-        if not path.is_file():
-            raise ImageError(f"{name} cannot be read as a video: it is no file, but a folder, a pipe or a device")
-        limit = {"max_pixels": str(2 * max_pixels + 2**20)}  # decoders want room around a frame
+        _check_file(path, name)
         options = {"format_whitelist": _CONTAINERS, "protocol_whitelist": "file"}
-        failure = None
         try:
             with av.open(f"file:{name}", metadata_errors="replace", container_options=options) as container:
-                if container.format.name == "gif" and (ground := ground_of(path)):
-                    limit["trans_color"] = str(int.from_bytes(bytes(ground), "big"))  # else white
+                coding = _coding(container, path, max_pixels)
                 for stream in container.streams.video:
                     if stream.codec_context is not None:
-                        stream.codec_context.options = dict(limit)
+                        stream.codec_context.options = dict(coding)
                 yield container
         except av.error.FFmpegError as error:
             failure = error
         if failure is not None:  # what it calls a lack of memory are numbers that it does not believe
             raise _refused(name, failure) from (None if isinstance(failure, MemoryError) else failure)
+
+
+def _check_file(path: Path, name: str) -> None:
+    if "\0" in name or not path.exists():
+        raise ImageError(f"{name} cannot be read as a video (No such file or directory): check its name")
+    if not path.is_file():
+        raise ImageError(f"{name} cannot be read as a video: it is no file, but a folder, a pipe or a device")
+
+
+def _coding(container: Any, path: Path, max_pixels: int) -> dict[str, str]:
+    """Options for its decoders."""
+    found = {"max_pixels": str(2 * max_pixels + 2**20)}  # they want room around a frame
+    if container.format.name == "gif" and (ground := ground_of(path)):
+        found["trans_color"] = str(int.from_bytes(bytes(ground), "big"))  # else white
+    return found
 
 
 def _refused(name: str, failure: Any) -> ImageError:
