@@ -9,6 +9,7 @@ from PIL import Image
 
 from clips import number_of, numbered
 from insid3.errors import ImageError
+from insid3.images import read_image
 from insid3.video.animation import is_animated
 from insid3.video.clip import Clip
 
@@ -91,3 +92,44 @@ def test_a_webp_of_which_nothing_can_be_decoded(tmp_path: Path) -> None:
     path.write_bytes(data)
     with pytest.raises(ImageError, match=r"a\.webp is damaged or cut short"):
         Clip(path)
+
+
+def in_holes(mode: str, count: int = 3) -> list[Image.Image]:
+    """Pictures of a green box that moves over a transparent ground, whose colour is red."""
+    found = []
+    for i in range(count):
+        colours = np.full((32, 48, 4), (200, 30, 60, 0), np.uint8)
+        colours[8:24, 8 + 8 * i : 16 + 8 * i] = (20, 220, 40, 255)
+        picture = Image.fromarray(colours)
+        if mode == "P":
+            picture = Image.fromarray(colours[..., 3] // 255).convert("P")
+            picture.putpalette([200, 30, 60, 20, 220, 40])
+        found.append(picture.convert("LA") if mode == "LA" else picture)
+    return found
+
+
+@pytest.mark.parametrize("disposal", [1, 2])
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+@pytest.mark.parametrize("suffix", ["webp", "gif", "png"])
+def test_transparent_pixels_look_as_in_the_picture_itself(
+    suffix: str, mode: str, disposal: int, tmp_path: Path
+) -> None:
+    path, (first, *rest) = tmp_path / f"a.{suffix}", in_holes(mode)
+    ways: dict[str, dict[str, Any]] = {"webp": {"lossless": True}, "gif": {"disposal": disposal}, "png": {"blend": 0}}
+    more = ways[suffix]
+    if mode == "P":
+        more["transparency"] = 0
+    first.save(path, save_all=True, append_images=rest, duration=100, **more)
+    still, found = read_image(path), [np.asarray(picture) for _, picture in Clip(path).pictures(range(3))]
+    np.testing.assert_array_equal(found[0], still)
+    for picture in found:
+        assert (picture[:8] == still[0, 0]).all()
+    assert (still[0, 0] != 255).any()
+
+
+def test_a_gif_whose_first_picture_cannot_be_read_is_still_a_video(tmp_path: Path) -> None:
+    path = animated(tmp_path / "a.gif", transparency=0)
+    data = bytearray(path.read_bytes())
+    data[data.index(b"!\xf9") + 6] = 255  # a colour beyond the palette
+    path.write_bytes(data)
+    assert len(Clip(path).moments) == 10

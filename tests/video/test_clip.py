@@ -6,6 +6,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
 from clips import moving, write_clip
 from insid3.errors import ConfigError, ImageError, MissingExtraError
@@ -37,6 +38,31 @@ def test_frames_that_come_irregularly_keep_their_times(tmp_path: Path) -> None:
     assert [moment.time for moment in clip.moments] == pytest.approx([0, 0.1, 0.7, 0.8])
     assert list(read(clip, [0, 1, 2, 3])) == [0, 1, 2, 3]
     assert [clip.at(Fraction(tenths, 10)) for tenths in (0, 1, 5, 7, 8, 20)] == [0, 1, 1, 2, 3, 20 * clip.rate // 10]
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.avi", "a.ts", "a.gif", "a.webp"])
+def test_the_last_frame_lasts_until_the_end(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    if path.suffix in (".gif", ".webp"):
+        first, *rest = (Image.fromarray(picture) for picture in moving(5))
+        first.save(path, save_all=True, append_images=rest, duration=[100] * 4 + [700])
+    else:
+        write_clip(path, moving(5))
+    clip = Clip(path)
+    last = clip.moments[-1].time
+    assert clip.length - last > 0.05
+    for share in ("0", "0.001", "0.5", "0.99"):
+        assert clip.at(Fraction(last) + Fraction(share) * Fraction(clip.length - last)) == 4
+    assert clip.at(Fraction(clip.length)) == clip.at(Fraction(f"{clip.length:.6f}")) >= 5
+    begin = f"{(last + clip.length) / 2:.4f}"
+    assert chosen(clip.expected, clip.at, 1, begin, None, clip.length) == [4]
+    assert chosen(clip.expected, clip.at, 1, begin, "99", clip.length) == [4]
+    with pytest.raises(
+        ConfigError, match=rf"no frame lies from 9 to the end: .* 5 frames, which end at {clip.length:.2f} s"
+    ):
+        chosen(clip.expected, clip.at, 1, "9", None, clip.length)
+    ((_, error),) = clip.pictures([clip.at(Fraction(9))])
+    assert f"it has 5 frames, which end at {clip.length:.2f} s" in str(error)
 
 
 def test_real_clips_are_read_whole(pictures: dict[str, Path]) -> None:

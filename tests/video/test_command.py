@@ -10,7 +10,7 @@ from PIL import Image
 from typer.testing import Result
 
 from clips import encode_film, joined, moving, numbered, with_cover, write_clip
-from insid3.errors import ConfigError
+from insid3.errors import ConfigError, ImageError
 from insid3.images import picture_size
 from insid3.video.clip import Clip
 
@@ -68,6 +68,42 @@ def test_a_raw_stream_takes_a_rate(invoke: Invoke) -> None:
     assert result.exit_code == 0, result.output
     assert Clip(Path("out/overlay.mp4")).length == pytest.approx(3.0, abs=0.01)
     assert "10 per second (--fps)" in invoke("frames", "a.h264", "-o", "label").stderr
+
+
+def test_what_messages_send_to_goes_with_both_commands(invoke: Invoke) -> None:
+    encode_film(Path("a.h264"), numbered(6))
+    result = invoke("frames", "a.h264", "-o", "label", "--fps", 2, "--from", "2.6")
+    assert result.exit_code == 0, result.output
+    assert masks("label") == ["000005.png"]
+    assert "(--fps)" not in result.stderr
+    assert "2 per second: label" in result.stderr
+    for command in (("frames", "a.h264", "-o", "few"), ("video", "a.h264", *EXAMPLE, "-o", "out")):
+        error = invoke(*command, "--max-pixels", 6000).exception
+        assert isinstance(error, ImageError)
+        assert "has frames of 96 x 64 pixels, the limit is 6,000 in all: make it smaller, or raise the limit" in str(
+            error
+        )
+        assert "(--max-pixels)" in str(error)
+        error = invoke(*command, "--max-pixels", 0).exception
+        assert isinstance(error, ConfigError)
+        assert invoke(*command, "--max-pixels", 6144).exit_code == 0
+    error = invoke("frames", "a.h264", "-o", "none", "--fps", 0).exception
+    assert str(error) == "--fps must lie between 0.001 and 1000 frames per second, got 0"
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.webp"])
+def test_a_rate_for_a_file_that_has_its_own_times_is_said_to_change_nothing(invoke: Invoke, name: str) -> None:
+    first, *rest = moving(4)
+    if name == "a.mp4":
+        write_clip(Path(name), [first, *rest])
+    else:
+        Image.fromarray(first).save(name, save_all=True, append_images=[*map(Image.fromarray, rest)], duration=100)
+    for command in (("video", name, *EXAMPLE, "-o", "out"), ("frames", name, "-o", "label")):
+        result = invoke(*command, "--fps", 2)
+        assert result.exit_code == 0, result.output
+        assert f"{name} says itself when its frames are shown: --fps 2 changes nothing" in result.stderr
+        assert "--fps" not in invoke(*command, "--overwrite" if command[0] == "video" else "--every=1").stderr
+    assert Clip(Path("out/overlay.mp4")).length == pytest.approx(0.4, abs=0.01)
 
 
 def test_every_frame_has_a_mask_of_its_own_size_and_others_are_said(invoke: Invoke) -> None:

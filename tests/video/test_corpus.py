@@ -131,7 +131,8 @@ def test_an_edit_list_that_hides_the_end(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv"])
-@pytest.mark.parametrize(("frames", "disposition"), [(1, 0), (1, 1024), (8, 0)], ids=["cover", "said", "preview"])
+@pytest.mark.parametrize(("frames", "disposition"), [(1, 0), (1, 1024), (3, 0), (3, 1)],
+                         ids=["cover", "said", "preview", "default-preview"])  # fmt: skip
 def test_the_best_stream_is_read_and_said(suffix: str, frames: int, disposition: int, tmp_path: Path) -> None:
     path = with_cover(tmp_path / f"a.{suffix}", numbered(8), disposition=disposition, frames=frames)
     clip = Clip(path)
@@ -139,6 +140,42 @@ def test_the_best_stream_is_read_and_said(suffix: str, frames: int, disposition:
     assert not clip.is_cut_off
     assert "has 2 streams of pictures: " in clip.note
     assert "is read (h264, 96 x 64, 8 frames), not" in clip.note
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts"])
+@pytest.mark.parametrize(
+    ("streams", "best"),
+    [
+        ([((64, 128), 4, 0), ((32, 64), 12, 0)], 1),  # a large preview
+        ([((64, 128), 4, 1), ((32, 64), 12, 0)], 1),
+        ([((32, 64), 12, 0), ((64, 128), 4, 0)], 0),
+        ([((64, 128), 12, 0), ((32, 64), 12, 1)], 1),
+        ([((32, 64), 11, 1), ((64, 128), 12, 0)], 0),
+        ([((64, 128), 40, 1), ((32, 64), 41, 1)], 0),  # as long
+        ([((64, 128), 8, 1), ((32, 64), 12, 1)], 1),
+    ],
+)
+def test_the_default_then_the_longest_then_the_largest_stream(
+    suffix: str, streams: list[tuple[tuple[int, int], int, int]], best: int, tmp_path: Path
+) -> None:
+    path = tmp_path / f"a.{suffix}"
+    with av.open(str(path), "w") as container:
+        made = []
+        for (height, width), _, disposition in streams:
+            stream = container.add_stream("libx264", rate=10)
+            stream.height, stream.width, stream.pix_fmt, stream.disposition = height, width, "yuv420p", disposition
+            made.append(stream)
+        for stream, (size, count, _) in zip(made, streams, strict=True):
+            for picture in numbered(count, size):
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+            container.mux(stream.encode(None))
+    with av.open(str(path)) as container:
+        kept = [int(stream.disposition) & 1 for stream in container.streams]
+    if kept != [disposition for *_, disposition in streams]:
+        pytest.skip("the container keeps no such disposition")
+    clip = Clip(path)
+    assert (clip.size, len(clip.moments)) == streams[best][:2]
+    assert f"has 2 streams of pictures: {best} is read (h264, " in clip.note
 
 
 def test_a_cover_alone_is_no_video(tmp_path: Path) -> None:
@@ -245,6 +282,26 @@ def test_damage_among_the_first_frames_keeps_the_numbers_of_the_others(tmp_path:
     assert [number for i, number in enumerate(found) if i not in (2, 25)] == [
         i for i in range(COUNT) if i not in (2, 25)
     ]
+
+
+@pytest.mark.parametrize("number", [3, 7, 12])
+@pytest.mark.parametrize("name", ["h264.mp4", "h265.mkv", "h265.mp4", "mpeg4.avi", "mpeg4.mkv", "h264.ts"])
+def test_packets_that_silently_give_nothing_are_lost_and_move_no_other(name: str, number: int, tmp_path: Path) -> None:
+    path = made(tmp_path, name)
+    with av.open(str(path)) as container:
+        packets = [bytes(packet) for packet in container.demux(video=0) if packet.size]
+    data = bytearray(path.read_bytes())
+    at = data.find(packets[number][8:40] if name.endswith("ts") else packets[number][:60])
+    if at < 0:
+        pytest.skip("the packet is not in one piece")
+    data[at + 4 - 8 * name.endswith("ts")] ^= 0x1F  # of another kind, which the decoder passes over
+    path.write_bytes(data)
+    clip = Clip(path)
+    assert len(clip.moments) == clip.expected == COUNT
+    found = numbers(clip)
+    assert -1 in found or name == "h264.ts"
+    assert found[17:] == list(range(17, COUNT))
+    assert found[:2] == [0, 1]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """insid3 video, insid3 frames."""
 
 from dataclasses import asdict
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -40,6 +41,7 @@ from insid3.cli.segment import (
     parse_formats,
 )
 from insid3.cli.terminal import printable
+from insid3.config import Config
 from insid3.errors import ConfigError, ImageError, OutputError
 
 if TYPE_CHECKING:
@@ -50,6 +52,7 @@ _WHICH, _MEMORY, _OUTPUT = "Which frames", "What was seen before", "What is writ
 Every = Annotated[int, option(_WHICH, "--every", help="Every n-th frame.")]
 Begin = Annotated[str | None, option(_WHICH, "--from", help="Seconds (4.8), minutes (1:04.8) or a frame (120f).")]
 End = Annotated[str | None, option(_WHICH, "--to", help="As --from; that frame is the last one.")]
+_FPS = "Frames per second of {}; a file that says itself when its frames are shown is not changed."
 
 
 @app.command(
@@ -85,7 +88,7 @@ def video(
     end: End = None,
     fps: Annotated[
         float | None,
-        option(_WHICH, "--fps", help="Frames per second of a folder of frames, or of a raw stream.", show_default="25"),
+        option(_WHICH, "--fps", help=_FPS.format("a folder of frames, or of a raw stream"), show_default="25"),
     ] = None,
     memory: Annotated[
         int,
@@ -180,6 +183,15 @@ def write_frames(
     every: Every = 1,
     begin: Begin = None,
     end: End = None,
+    fps: Annotated[
+        float | None, option(_WHICH, "--fps", help=_FPS.format("a raw stream"), show_default="its own, or 25")
+    ] = None,
+    max_pixels: Annotated[
+        int | None,
+        typer.Option(
+            "--max-pixels", help="Refuse frames with more pixels than this.", show_default=str(Config.max_pixels)
+        ),
+    ] = None,
 ) -> None:
     """Write frames of a video as pictures, to label one of them.
 
@@ -191,8 +203,8 @@ def write_frames(
     from insid3.video.clip import Clip, chosen
 
     check_writable(output)
-    clip, written = Clip(source), 0
-    wanted = chosen(clip.expected, clip.at, every, begin, end)
+    clip, written = Clip(source, _most(max_pixels), _rate(fps)), 0
+    wanted = chosen(clip.expected, clip.at, every, begin, end, None if clip.is_cut_off else clip.length)
     held = [index for index in wanted if index < len(clip.moments)]
     for index, picture in clip.pictures(held):
         if isinstance(picture, ImageError):
@@ -211,26 +223,36 @@ def _frames(
     source: str, output: Path, every: int, begin: str | None, end: str | None, fps: float | None, model: Model,
     passed: "Passed", *, kept: bool,
 ) -> "Frames":  # fmt: skip
-    from fractions import Fraction
-
     from insid3.batch.sources import find_targets
-    from insid3.images import MAX_PIXELS
     from insid3.video.clip import Clip, chosen
     from insid3.video.frames import ClipFrames, PictureFrames, natural
 
-    if fps is not None and not 0.001 <= fps <= 1000:
-        raise ConfigError(f"--fps must lie between 0.001 and 1000 frames per second, got {fps:g}")
-    rate, most = Fraction(fps or 25).limit_denominator(1001), model.given("max_pixels") or MAX_PIXELS
+    rate, most = _rate(fps), _most(model.given("max_pixels"))
     if _is_video(source):
         path = Path(source)
         if path.resolve().parent == output.resolve():
             raise OutputError(f"{source} lies in the output folder {output}: use another one")
-        clip = Clip(path, most, rate if fps else None)
-        indices = chosen(clip.expected, clip.at, every, begin, end)
+        clip = Clip(path, most, rate)
+        indices = chosen(clip.expected, clip.at, every, begin, end, None if clip.is_cut_off else clip.length)
         return ClipFrames(clip, indices, output / "frames" if kept else None)
     targets = sorted(find_targets([source], output, passed), key=lambda target: natural(target.name))
-    indices = chosen(len(targets), lambda seconds: int(seconds * rate), every, begin, end)
+    rate = rate or Fraction(25)
+    indices = chosen(len(targets), lambda seconds: int(seconds * rate), every, begin, end, float(len(targets) / rate))
     return PictureFrames(targets, indices, rate, most, model.given("stretch"))
+
+
+def _rate(fps: float | None) -> Fraction | None:
+    if fps is None:
+        return None
+    if not 0.001 <= fps <= 1000:
+        raise ConfigError(f"--fps must lie between 0.001 and 1000 frames per second, got {fps:g}")
+    return Fraction(fps).limit_denominator(1001)
+
+
+def _most(max_pixels: int | None) -> int:
+    if max_pixels is not None and max_pixels < 1:
+        raise ConfigError(f"--max-pixels must be 1 or more, got {max_pixels}")
+    return Config.max_pixels if max_pixels is None else max_pixels
 
 
 def _is_video(source: str) -> bool:

@@ -16,6 +16,8 @@ from insid3.parsing import clipped, parsing
 from insid3.video.animation import Animation, is_animation
 from insid3.video.stream import Stream
 
+_SAME = 1e-6  # seconds; times that lie closer together are the same
+
 
 @dataclass(frozen=True, slots=True)
 class Moment:
@@ -48,7 +50,8 @@ class Clip:
 
         Args:
             max_pixels: of a frame.
-            rate: frames per second of a file that does not say when its frames are shown.
+            rate: frames per second of a file that does not say when its frames are shown; of others `note` says that
+                it changes nothing.
 
         Raises:
             ImageError: missing, not a video, of a codec that cannot be decoded, or with nothing left to read.
@@ -60,7 +63,9 @@ class Clip:
         found = self._source.listing
         self.size, self.aspect, notes = found.size, found.aspect, [found.note] if found.note else []
         self.rate = found.rate if found.is_timed or rate is None else rate
-        if not found.is_timed and rate is None:
+        if found.is_timed and rate is not None:
+            notes.append(f"{path} says itself when its frames are shown: --fps {float(rate):g} changes nothing")
+        elif not found.is_timed and rate is None:
             notes.append(f"{path} does not say when its frames are shown: {float(self.rate):g} per second (--fps)")
         self.note = "; ".join(notes)
         slower = 1.0 if found.is_timed else float(found.rate / self.rate)
@@ -74,8 +79,8 @@ class Clip:
         self.expected = len(self.moments) + (1 if found.missing is None else found.missing)
 
     def at(self, seconds: Fraction) -> int:
-        """The number of the frame that is shown at this time, or would be."""
-        if seconds > self.moments[-1].time:
+        """The number of the frame that is shown at this time; from the end of the last one on, one that it has not."""
+        if seconds >= self.length - _SAME:
             return max(len(self.moments), int(seconds * self.rate))
         return max(0, bisect_right(self.moments, float(seconds) + 5e-4, key=lambda moment: moment.time) - 1)
 
@@ -117,7 +122,8 @@ class Clip:
 
     def _lost(self, index: int) -> ImageError:
         if index >= len(self.moments):
-            return ImageError(f"{self.path} has no frame {index}, it has {len(self.moments)} frames")
+            held = f"{len(self.moments)} frames, which end at {self.length:.2f} s"
+            return ImageError(f"{self.path} has no frame {index}, it has {held}")
         return ImageError(f"{self.path}: {self.moments[index]} cannot be decoded, the file is damaged there")
 
 
@@ -140,13 +146,19 @@ def place_of(text: str, at: Callable[[Fraction], int]) -> int:
 
 
 def chosen(
-    count: int, at: Callable[[Fraction], int], every: int = 1, begin: str | None = None, end: str | None = None
+    count: int,
+    at: Callable[[Fraction], int],
+    every: int = 1,
+    begin: str | None = None,
+    end: str | None = None,
+    length: float | None = None,
 ) -> list[int]:
-    """The numbers of every n-th frame from `begin` to `end`, which is included.
+    """The numbers of every n-th frame from `begin` to `end`, which is included; an `end` behind the last is the last.
 
     Args:
         count: of all frames.
-        at: the number of the frame at a time in seconds.
+        at: the number of the frame at a time in seconds; `count` or more from the end on.
+        length: of all frames in seconds, for the message.
 
     Raises:
         ConfigError: none, or places that cannot be read.
@@ -156,7 +168,6 @@ def chosen(
     first = 0 if begin is None else place_of(begin, at)
     last = min(count if end is None else place_of(end, at), count - 1)
     if first > last:
-        raise ConfigError(
-            f"no frame lies from {begin or 0} to {'the end' if end is None else end}: it has {count} frames"
-        )
+        held = f"{count} frames" + ("" if length is None else f", which end at {length:.2f} s")
+        raise ConfigError(f"no frame lies from {begin or 0} to {'the end' if end is None else end}: it has {held}")
     return list(range(first, last + 1, every))

@@ -3,7 +3,7 @@
 import errno
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -12,7 +12,8 @@ from typing import Any
 
 from insid3.errors import ImageError, MissingExtraError
 from insid3.parsing import parsing
-from insid3.video.order import Packet
+from insid3.video.ground import ground_of
+from insid3.video.order import Packet, may_be_none
 
 # Containers whose demuxers read no other file: playlists name any file of this machine, and addresses beyond it.
 _CONTAINERS = (
@@ -20,6 +21,7 @@ _CONTAINERS = (
     "obu,yuv4mpegpipe,dv,mxf,nut,rm,wtv,nsv,nuv,vc1,vc1test,dirac,cavsvideo,avs2,avs3,gxf,pva,"
     "wav,mp3,flac,aac"  # which hold no film, and can be told so
 )
+_PREVIEW, _AS_LONG = Fraction(1, 2), Fraction(19, 20)  # of the longest stream's length: shorter is a preview; as long
 _RETRIES = 20  # after errors of a demuxer without a packet between them
 
 
@@ -56,25 +58,36 @@ def opened(path: Path, max_pixels: int) -> Iterator[Any]:
     Raises:
         ImageError: it cannot be read as a video.
     """
-    av, name = import_av(), os.fspath(path)
+    av, name, failure = import_av(), os.fspath(path), None
     with parsing(path, "video", ImageError):
-        if "\0" in name or not path.exists():
-            raise ImageError(f"{name} cannot be read as a video (No such file or directory): check its name")
-        if not path.is_file():
-            raise ImageError(f"{name} cannot be read as a video: it is no file, but a folder, a pipe or a device")
-        limit = {"max_pixels": str(2 * max_pixels + 2**20)}  # decoders want room around a frame
+        _check_file(path, name)
         options = {"format_whitelist": _CONTAINERS, "protocol_whitelist": "file"}
-        failure = None
         try:
             with av.open(f"file:{name}", metadata_errors="replace", container_options=options) as container:
+                coding = _coding(container, path, max_pixels)
                 for stream in container.streams.video:
                     if stream.codec_context is not None:
-                        stream.codec_context.options = dict(limit)
+                        stream.codec_context.options = dict(coding)
                 yield container
         except av.error.FFmpegError as error:
             failure = error
         if failure is not None:  # what it calls a lack of memory are numbers that it does not believe
             raise _refused(name, failure) from (None if isinstance(failure, MemoryError) else failure)
+
+
+def _check_file(path: Path, name: str) -> None:
+    if "\0" in name or not path.exists():
+        raise ImageError(f"{name} cannot be read as a video (No such file or directory): check its name")
+    if not path.is_file():
+        raise ImageError(f"{name} cannot be read as a video: it is no file, but a folder, a pipe or a device")
+
+
+def _coding(container: Any, path: Path, max_pixels: int) -> dict[str, str]:
+    """Options for its decoders."""
+    found = {"max_pixels": str(2 * max_pixels + 2**20)}  # they want room around a frame
+    if container.format.name == "gif" and (ground := ground_of(path)):
+        found["trans_color"] = str(int.from_bytes(bytes(ground), "big"))  # else white
+    return found
 
 
 def _refused(name: str, failure: Any) -> ImageError:
@@ -107,7 +120,7 @@ def packets_of(container: Any) -> Iterator[Any]:
 
 
 def find(container: Any, path: Path) -> Found:
-    """The best of all video streams: one that moves and can be decoded, the largest; a cover is none.
+    """The best of all video streams, see `_best`; a cover is none.
 
     Raises:
         ImageError: there is none, it holds nothing, or its codec is not known.
@@ -118,10 +131,12 @@ def find(container: Any, path: Path) -> Found:
         if time is not None and packet.time_base:
             end = max(end, (time + (packet.duration or 0)) * packet.time_base)
         if packet.stream.type == "video":
+            context = packet.stream.codec_context
             packets[packet.stream.index].append(
                 Packet(
                     packet.pts, packet.dts, packet.duration or 0,
                     packet.is_keyframe, packet.is_discard, packet.is_corrupt,
+                    context is not None and may_be_none(context.name, memoryview(packet)),
                 )
             )  # fmt: skip
     streams = [stream for stream in container.streams if stream.type == "video"]
@@ -129,11 +144,7 @@ def find(container: Any, path: Path) -> Found:
     if not films:
         raise ImageError(f"{path} has no pictures: it is not a video" + (", it has a cover" if streams else ""))
 
-    def rank(stream: Any) -> tuple[bool, bool, int, int]:
-        context, count = stream.codec_context, len(packets[stream.index])
-        return count > 1, context is not None, context.width * context.height if context else 0, -stream.index
-
-    best, note = max(films, key=rank), ""
+    best, note = _best(films, packets), ""
     if len(streams) > 1:
         others = ", ".join(str(stream.index) for stream in streams if stream is not best)
         context, count = best.codec_context, len(packets[best.index])
@@ -147,6 +158,46 @@ def find(container: Any, path: Path) -> Found:
     return Found(best.index, own, end, note)
 
 
+def _best(films: Sequence[Any], packets: Mapping[int, Sequence[Packet]]) -> Any:
+    """Of several streams the film: it moves and can be decoded, and is no short preview.
+
+    Of those that are left the one that the file calls its default, then the longest, then the largest. A default is no
+    reason to read a preview: some writers call their first stream so, whatever it is.
+    """
+    lengths = {stream.index: _length(stream, packets[stream.index]) for stream in films}
+
+    def moves(stream: Any) -> bool:
+        return stream.codec_context is not None and len(packets[stream.index]) > 1
+
+    longest = max((lengths[stream.index] for stream in films if moves(stream)), default=Fraction(0))
+
+    def rank(stream: Any) -> tuple[Any, ...]:
+        context, length = stream.codec_context, lengths[stream.index]
+        return (
+            len(packets[stream.index]) > 1,
+            context is not None,
+            length >= _PREVIEW * longest,
+            _is(stream, "default"),
+            length >= _AS_LONG * longest,
+            context.width * context.height if context else 0,
+            -stream.index,
+        )
+
+    return max(films, key=rank)
+
+
+def _length(stream: Any, packets: Sequence[Packet]) -> Fraction:
+    """In seconds, or nearly; of a stream without times as if it had 25 frames per second."""
+    stamps = [stamp for packet in packets if (stamp := packet.dts if packet.pts is None else packet.pts) is not None]
+    if not stamps or not stream.time_base:
+        return Fraction(len(packets), 25)
+    return (max(stamps) - min(stamps) + packets[-1].duration) * stream.time_base
+
+
 def _is_cover(stream: Any) -> bool:
+    return _is(stream, "attached_pic") or _is(stream, "timed_thumbnails")
+
+
+def _is(stream: Any, kind: str) -> bool:
     disposition = stream.disposition
-    return any(disposition & getattr(type(disposition), kind) for kind in ("attached_pic", "timed_thumbnails"))
+    return bool(disposition & getattr(type(disposition), kind))

@@ -11,6 +11,7 @@ import numpy as np
 from insid3.video.order import Packet
 
 _TELL_THEIR_LENGTH = ("matroska", "flv", "asf", "mov")  # containers whose header says how long a video is
+_TAGS = (8, 9, 18)  # sound, pictures and data of FLV, whose streams have the number 0
 _MANY = 1_000_000  # parts of a file that are looked at
 
 
@@ -146,25 +147,57 @@ def _length(file: BinaryIO) -> int | None:
 
 
 def _flv(file: BinaryIO, size: int) -> tuple[Ending, int]:
-    """A header, and tags, each with its length before and behind it; they end anywhere."""
+    """A header, and tags, each with its length before and behind it; they end anywhere, and so does what follows."""
     at, files = 0, 0
     for _ in range(_MANY):
         file.seek(at)
-        head = file.read(9)
-        if head[:3] == b"FLV" and len(head) == 9:
+        head = file.read(11)
+        if head[:3] == b"FLV" and len(head) >= 9:
             files += 1
-            at += int.from_bytes(head[5:], "big") + 4
-        else:
+            at += int.from_bytes(head[5:9], "big") + 4
+        elif len(head) == 11 and head[0] & 0x1F in _TAGS and not any(head[8:]):
             at += 15 + int.from_bytes(head[1:4], "big")
+        else:
+            break
         if at >= size:
             return Ending.SHORT if at > size else Ending.UNKNOWN, files
     return Ending.UNKNOWN, files
 
 
 def _gif(file: BinaryIO, size: int) -> tuple[Ending, int]:
-    """Blocks that end with a zero; one more byte ends the file, which some writers leave out."""
-    file.seek(max(0, size - 1))
-    return Ending.WHOLE if file.read() in (b"\0", b";") else Ending.SHORT, 1
+    """A header, and blocks: pictures, extensions before them, and the trailer, which some writers leave out."""
+    head = file.read(13)
+    file.seek(13 + _colours(head[10:11]))
+    kind = b"!"
+    for _ in range(_MANY):
+        before, kind = kind, file.read(1)
+        if kind == b";" or (kind not in (b"!", b",") and before == b","):
+            return Ending.WHOLE, 1
+        if kind == b"!":
+            file.seek(1, os.SEEK_CUR)
+        elif kind == b",":
+            place = file.read(9)
+            file.seek(_colours(place[8:]) + 1, os.SEEK_CUR)  # and the size of its codes
+        else:
+            return Ending.UNKNOWN if kind else Ending.SHORT, 1
+        if not _skip(file, size):
+            return Ending.SHORT, 1
+    return Ending.UNKNOWN, 1
+
+
+def _colours(flags: bytes) -> int:
+    """Bytes of the table of colours that follows the flags of a GIF's header, or of its picture's."""
+    return 3 << (flags[0] & 7) + 1 if flags and flags[0] & 128 else 0
+
+
+def _skip(file: BinaryIO, size: int) -> bool:
+    """Go past a GIF's blocks of data, and the zero at their end; False where the file ends before."""
+    while length := file.read(1):
+        if length == b"\0":
+            return True
+        if file.seek(length[0], os.SEEK_CUR) > size:
+            return False
+    return False
 
 
 def _png(file: BinaryIO, size: int) -> tuple[Ending, int]:

@@ -8,6 +8,8 @@ from itertools import pairwise
 import numpy as np
 
 _GAP = 10  # seconds; broadcasts that jump farther have begun anew
+_LIKE_H263 = {"mpeg4", "msmpeg4v1", "msmpeg4v2", "msmpeg4v3", "wmv1", "wmv2", "flv", "h263"}
+_PLACEHOLDER = 19  # bytes that a packet of these has at most if it only says that nothing changed
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +22,7 @@ class Packet:
         is_key: it can be decoded without others.
         is_hidden: an edit list cuts it out.
         is_corrupt: it is not there as a whole.
+        may_be_none: it is made so that it may give no frame of its own, see `may_be_none`.
     """
 
     pts: int | None
@@ -28,6 +31,50 @@ class Packet:
     is_key: bool = False
     is_hidden: bool = False
     is_corrupt: bool = False
+    may_be_none: bool = False
+
+
+def may_be_none(codec: str, data: memoryview) -> bool:
+    """Whether a packet's own bytes say that it may give no frame: one that is never shown, or a mere placeholder.
+
+    Args:
+        codec: FFmpeg's name for it.
+    """
+    if codec in _LIKE_H263:
+        return len(data) <= _PLACEHOLDER
+    if codec == "vp8":
+        return not data[0] & 16
+    if codec == "vp9":
+        several, again, shown = data[-1] >> 5 == 6, data[0] & 8, data[0] & 2
+        if data[0] & 48 == 48:  # one more bit of the profile
+            again, shown = data[0] & 4, data[0] & 1
+        return not (several or again or shown)
+    return False
+
+
+def lost(
+    given: Sequence[int], failed: Sequence[int], packets: Sequence[Packet], *, one_each: bool, in_fields: bool
+) -> list[int]:
+    """The numbers of packets whose frame is missing, ascending: that failed, or silently gave nothing.
+
+    What silently gives nothing before the first frame has no key frame before it, and is no frame.
+
+    Args:
+        given: packets that gave a frame, as these are shown.
+        failed: packets at which the decoder failed.
+        one_each: of a codec that makes one frame of each packet, so that silence is a loss.
+        in_fields: pictures may lie in two packets, one for each field.
+    """
+    first, missing = packets[given[0]], {*failed} - {*given}
+    silent = {*range(min(given), len(packets))} - {*given} - missing if one_each else set[int]()
+    silent = {i for i in silent if not packets[i].may_be_none and not _is_before(packets[i], first)}
+    if not in_fields or 3 * len(silent) < len(given):
+        missing |= silent
+    return sorted(i for i in missing if i < len(packets) and not packets[i].is_hidden)
+
+
+def _is_before(one: Packet, other: Packet) -> bool:
+    return one.pts is not None and other.pts is not None and one.pts < other.pts
 
 
 def parts(packets: Sequence[Packet], gap: int | None) -> list[int]:

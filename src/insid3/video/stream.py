@@ -1,7 +1,6 @@
 """The frames that a decoder makes of the best stream of a video file, and which number each of them has."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
@@ -13,9 +12,9 @@ from jaxtyping import UInt8
 
 from insid3.errors import ImageError
 from insid3.parsing import parsing
-from insid3.video.container import find, import_av, opened, packets_of
+from insid3.video.container import Found, find, import_av, opened, packets_of
 from insid3.video.ending import Ending, ending_of, missing_frames
-from insid3.video.order import Packet, by_time, gap_of, is_plain, parts, times, with_lost
+from insid3.video.order import Packet, by_time, gap_of, is_plain, lost, parts, times, with_lost
 from insid3.video.turning import is_on_its_side, matrix_of, upright
 
 # Codecs that make one frame of each packet; where that fails, the first packets show it.
@@ -70,42 +69,44 @@ class Stream:
         self.path, self._max_pixels = path, max_pixels
         self._turns: list[int] | None = None  # the number of each frame that the decoder returns; -1: it is none
         self._places: dict[int, int] = {}  # or the number of each packet's frame
-        with self._opened() as container:
-            found = find(container, path)
-            stream, packets, self._index = container.streams[found.index], found.packets, found.index
-            self._check_size(stream.codec_context.width, stream.codec_context.height)
-            rate, base, aspect = _rate(stream, packets), Fraction(stream.time_base), stream.sample_aspect_ratio
-            kind, codec, told = container.format.name, stream.codec_context.name, stream.frames
-            start = 0 if kind == "flv" else container.start_time or 0  # of FLV in the duration
-            length = Fraction(start + (container.duration or 0), import_av().time_base)
-        ending, files = ending_of(path, kind)
-        if ending is Ending.SHORT and len(packets) > 1 and (packets[-1].is_corrupt or kind == "gif"):
+        with opened(path, max_pixels) as container:
+            told = _told(container, find(container, path))
+        self._index = told.found.index
+        self._check_size(*told.size)
+        self.listing = self._listed(told)
+
+    def _listed(self, told: "_Told") -> Listing:
+        """What is known, now that it is decided how frames are counted."""
+        packets, base = told.found.packets, told.base
+        ending, files = ending_of(self.path, told.kind)
+        if ending is Ending.SHORT and len(packets) > 1 and (packets[-1].is_corrupt or told.kind == "gif"):
             packets = packets[:-1]  # half a picture
-        part = parts(packets, gap_of(base, kind in ("mpegts", "mpeg")))
-        order, first = self._ordered(packets, part, codec)
-        seconds = times(order, packets, part, base, rate or Fraction(25))
+        part = parts(packets, gap_of(base, told.kind in ("mpegts", "mpeg")))
+        order, first = self._ordered(packets, part, told.codec)
+        seconds, rate = times(order, packets, part, base, told.rate or Fraction(25)), told.rate
         if rate is None:
             rate = Fraction((len(seconds) - 1) / seconds[-1] if seconds[-1] else 25).limit_denominator(1001)
         last = float(packets[order[-1]].duration * base) if order[-1] >= 0 else 0.0
-        header, went_on = (ending, kind, told), kind == "avi" and len(packets) > told  # AVI counts on
+        went_on = told.kind == "avi" and len(packets) > told.count  # AVI counts on
         joined = files > part[-1] + 1 and not went_on
-        ratio = Fraction(aspect) if aspect and Fraction(1, 16) <= aspect <= 16 else Fraction(1)
-        self.listing = Listing(
+        left = float(told.length - told.found.end)
+        missing = missing_frames(ending, told.kind, told.count, packets, left, seconds, float(rate))
+        return Listing(
             seconds,
             seconds[-1] + (last or float(1 / rate)),
             rate,
-            None if joined else missing_frames(*header, packets, float(length - found.end), seconds, float(rate)),
+            None if joined else missing,
             _is_timed(packets),
             first.size,
-            1 / ratio if is_on_its_side(first.matrix) else ratio,
-            found.note,
+            1 / told.aspect if is_on_its_side(first.matrix) else told.aspect,
+            told.found.note,
             joined,
         )
 
     def frames(self) -> Iterator[tuple[int, Any]]:
         """The numbers of all frames that can be decoded, ascending, and the frames."""
         seen, turn = -1, -1
-        with self._opened() as container:
+        with opened(self.path, self._max_pixels) as container:
             for number, frame in self._decoded(container):
                 if frame is None:
                     continue
@@ -138,34 +139,38 @@ class Stream:
                 f"{self.path} holds {count} frames and none can be decoded: it is damaged, cut off, encrypted, or of a "
                 "kind of its codec that PyAV cannot read; convert it again"
             )
-        if codec in _ONE_EACH and is_plain(packets):
+        one_each = codec in _ONE_EACH
+        if one_each and is_plain(packets) and not any(packet.may_be_none for packet in packets):
             shown = by_time(packets)
             if outcome.agrees(shown, count if whole else _FIRST):
                 self._places = {i: place for place, i in enumerate(shown)}
                 return shown, outcome
         whole = whole or self._outcome(None)
-        kept, lost = [i for i in whole.given if i < count], set[int]()
-        if -1 not in kept:
-            lost = {i for i in whole.failed if i < count and not packets[i].is_hidden} - {*kept}
-        order = with_lost(kept, sorted(lost), packets, part) if lost else kept
-        places = iter([place for place, i in enumerate(order) if i not in lost])
+        kept = [i for i in whole.given if i < count]
+        gone = list[int]()
+        if kept and -1 not in kept:
+            gone = lost(kept, whole.failed, packets, one_each=one_each or codec == "vp8", in_fields=whole.in_fields)
+        order = with_lost(kept, gone, packets, part) if gone else kept
+        lacking = {*gone}
+        places = iter([place for place, i in enumerate(order) if i not in lacking])
         self._turns = [next(places) if i < count else -1 for i in whole.given]
         return order, whole
 
     def _outcome(self, most: int | None) -> "_Outcome":
         """What the decoder makes of the first packets, or of all."""
-        given, failed, first = list[int](), list[int](), None
-        with self._opened() as container:
+        given, failed, first, in_fields = list[int](), list[int](), None, False
+        with opened(self.path, self._max_pixels) as container:
             for number, frame in self._decoded(container, most):
                 if frame is None:
                     failed.append(number)
                 else:
                     first = first or frame
+                    in_fields = in_fields or frame.interlaced_frame
                     given.append(number)
             if first is None:
-                return _Outcome(given, failed, (0, 0), (1, 0, 0, 1))
+                return _Outcome(given, failed, (0, 0), (1, 0, 0, 1), in_fields)
             matrix, size = matrix_of(first), (first.height, first.width)
-        return _Outcome(given, failed, size[::-1] if is_on_its_side(matrix) else size, matrix)
+        return _Outcome(given, failed, size[::-1] if is_on_its_side(matrix) else size, matrix, in_fields)
 
     def _decoded(self, container: Any, most: int | None = None) -> Iterator[tuple[int, Any]]:
         """The packets' numbers and the frames made of them as they are shown; None where a packet is damaged."""
@@ -186,11 +191,6 @@ class Stream:
             return
         yield from _numbered(frames)
 
-    @contextmanager
-    def _opened(self) -> Iterator[Any]:
-        with opened(self.path, self._max_pixels) as container:
-            yield container
-
     def _check_size(self, width: int, height: int) -> None:
         if width * height > self._max_pixels:
             raise ImageError(
@@ -201,17 +201,68 @@ class Stream:
 
 @dataclass(frozen=True)
 class _Outcome:
-    """Packets that gave a frame, as these are shown; packets that failed; (height, width) and matrix of the first."""
+    """What a decoder made of packets.
+
+    Attributes:
+        given: packets that gave a frame, as these are shown.
+        failed: packets that failed.
+        size: (height, width) of the first frame, upright.
+        matrix: of the first frame.
+        in_fields: some frames consist of two fields.
+    """
 
     given: list[int]
     failed: list[int]
     size: tuple[int, int]
     matrix: tuple[float, float, float, float]
+    in_fields: bool
 
     def agrees(self, shown: Sequence[int], count: int) -> bool:
         """Whether the first `count` packets came out as the timestamps say, each once, but for damage."""
         due, given = [i for i in shown if i < count], {*self.given}
         return [i for i in due if i in given] == self.given and (len(given) == len(due) or bool(self.failed))
+
+
+@dataclass(frozen=True)
+class _Told:
+    """What a file says of its best stream.
+
+    Attributes:
+        size: (width, height) as stored.
+        rate: frames per second; None where it does not say.
+        base: the unit of its times in seconds.
+        aspect: width of a pixel by its height.
+        kind, codec: FFmpeg's names for the container and the codec.
+        count: frames by the header; 0 where it does not say.
+        length: of the file in seconds by its header.
+    """
+
+    found: Found
+    size: tuple[int, int]
+    rate: Fraction | None
+    base: Fraction
+    aspect: Fraction
+    kind: str
+    codec: str
+    count: int
+    length: Fraction
+
+
+def _told(container: Any, found: Found) -> _Told:
+    stream, kind = container.streams[found.index], container.format.name
+    context, aspect = stream.codec_context, stream.sample_aspect_ratio
+    start = 0 if kind == "flv" else container.start_time or 0  # of FLV in the duration
+    return _Told(
+        found,
+        (context.width, context.height),
+        _rate(stream, found.packets),
+        Fraction(stream.time_base),
+        Fraction(aspect) if aspect and Fraction(1, 16) <= aspect <= 16 else Fraction(1),
+        kind,
+        context.name,
+        stream.frames,
+        Fraction(start + (container.duration or 0), import_av().time_base),
+    )
 
 
 def _numbered(frames: Sequence[Any]) -> Iterator[tuple[int, Any]]:
