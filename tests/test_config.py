@@ -1,6 +1,7 @@
 """Settings: defaults, checks, messages."""
 
 import json
+import sys
 from typing import Any
 
 import numpy as np
@@ -137,6 +138,10 @@ def test_points_of_numpy(given: Any) -> None:
 def test_points_that_are_none(given: Any, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         checked_points(given, (10, 10))
+
+
+def test_a_limit_may_be_as_large_as_you_like() -> None:
+    assert GOOD.but(max_pixels=sys.maxsize).max_pixels == sys.maxsize
 
 
 def test_none_means_unchanged() -> None:

@@ -141,7 +141,7 @@ def test_id_and_colour_are_saved_and_no_part_of_the_digest(model: INSID3, tmp_pa
     assert again.digest == plain.digest
     plain.save(tmp_path / "b.insid3")
     assert Concept.load(tmp_path / "b.insid3").id is None
-    for bad, message in (({"id": 0}, "a whole number of 1 or more"), ({"colour": (0, 0, 256)}, "RGB from 0 to 255")):
+    for bad, message in (({"id": 0}, "a whole number from 1 to"), ({"colour": (0, 0, 256)}, "RGB from 0 to 255")):
         with pytest.raises(ValueError, match=message):
             model.concept(scene(BOX), box_mask(*BOX), **bad)
 

@@ -4,6 +4,7 @@ import errno
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from uuid import uuid4
@@ -179,18 +180,18 @@ def test_a_line_that_does_not_fit_is_taken_back(tmp_path: Path, monkeypatch: pyt
 
 
 def test_what_killed_processes_left_is_swept(tmp_path: Path) -> None:
-    dead, own = tmp_path / f".{uuid4().hex}.xml", tmp_path / f".{'ab' * 16}.xml"
-    deep = tmp_path / "sub" / f".{uuid4().hex}.txt"
+    dead, own = tmp_path / f".insid3-{uuid4().hex}.xml", tmp_path / f".{uuid4().hex}.xml"
+    deep = tmp_path / "sub" / f".insid3-{uuid4().hex}.txt"
     deep.parent.mkdir()
     for file in (dead, own, deep):
         file.write_text("x")
-    (tmp_path / f".{uuid4().hex}").symlink_to(tmp_path / "sub")
+    (tmp_path / f".insid3-{uuid4().hex}").symlink_to(tmp_path / "sub")
     sweep(tmp_path)
     assert not dead.exists()
     assert own.exists()  # somebody's
     assert deep.exists()
     sweep(tmp_path, deep=True)
-    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == []
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [own]
     assert (tmp_path / "sub").is_dir()
 
 
@@ -216,6 +217,27 @@ def test_what_a_living_process_writes_is_not_swept(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 3
     sweep(tmp_path)
     assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sweeps without locks")
+def test_sweeping_takes_nothing_from_those_who_begin_to_write(tmp_path: Path) -> None:
+    written = threading.Event()
+
+    def others() -> None:
+        while not written.is_set():
+            sweep(tmp_path)
+
+    sweepers = [threading.Thread(target=others) for _ in range(3)]
+    for sweeper in sweepers:
+        sweeper.start()
+    try:
+        for i in range(600):
+            write_text(tmp_path / "a.txt", str(i))
+    finally:
+        written.set()
+        for sweeper in sweepers:
+            sweeper.join()
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a.txt": "599"}
 
 
 def test_cache_dir_order(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,11 +14,11 @@ from PIL import Image
 from safetensors.torch import save
 from torch import Tensor
 
-from insid3.concept_file import FORMAT, VERSION, digest_of, pack_files, read
+from insid3.concept_file import FORMAT, LARGEST_ID, VERSION, digest_of, pack_files, read
 from insid3.errors import ConceptError
 from insid3.images import Source
 from insid3.numbers import is_whole, plain, told
-from insid3.storage import sweep, write_bytes
+from insid3.storage import write_bytes
 from insid3.types import Encoder
 
 _NO_THUMBNAIL = np.zeros((1, 1, 3), np.uint8)
@@ -80,15 +80,17 @@ class Concept:
                 raise ConceptError("every mask must have its picture's size")
         if {tokens.shape[1] for tokens in (*self.tokens, self.negatives)} != {self.negatives.shape[1]}:
             raise ConceptError("the negatives' tokens have another number of channels than the references'")
-        if len(self.files) != shots:
+        if not self.files:
             object.__setattr__(self, "files", ("",) * shots)
+        if len(self.files) != shots:
+            raise ConceptError(f"a concept of {shots} pictures has the digests of {len(self.files)} files")
         if not isinstance(self.name, str):
             raise ConceptError(f"a concept's name must be text, got {told(self.name)}")
         if not self.name.strip():
             raise ConceptError("a concept's name must not be blank")
         number, colour = plain(self.id), self.colour
-        if number is not None and not (is_whole(number) and number >= 1):
-            raise ConceptError(f"a concept's id must be a whole number of 1 or more, got {told(number)}")
+        if number is not None and not (is_whole(number) and 1 <= number <= LARGEST_ID):
+            raise ConceptError(f"a concept's id must be a whole number from 1 to {LARGEST_ID:,}, got {told(number)}")
         object.__setattr__(self, "id", number)
         if colour is not None:
             rgb = tuple(map(plain, colour)) if isinstance(colour, Sequence | np.ndarray) else ()
@@ -155,7 +157,6 @@ class Concept:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write to a .insid3 file (safetensors), whole or not at all; OutputError where it cannot be written."""
-        sweep(Path(path).parent)
         tensors, header = self._pack()
         text = json.dumps(header)
         metadata = {"format": FORMAT, "version": str(VERSION), "header": text, "sha256": digest_of(tensors, text)}

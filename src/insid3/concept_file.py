@@ -21,6 +21,7 @@ from insid3.errors import ConceptError
 from insid3.parsing import Flaw, as_dict, as_list, as_whole, json_of, parsing, shown
 
 FORMAT, VERSION = "insid3-concept", 1
+LARGEST_ID = 2**31
 KEYS = ("name", "backbone", "weights_hash", "size", "fit", "image_sizes", "sources")  #: of the header
 OPTIONAL = ("id", "colour")  #: likewise, where a concept has them
 _FLOATS = ("F32", "F16", "BF16")  # the last two become float32
@@ -31,7 +32,7 @@ _PARTS: dict[str, tuple[tuple[str, ...], int]] = {
     "patch_mask": (("BOOL",), 1),
     "mask": (("U8",), 1),
 }
-_MOST = {"size": 20_000, "side of a picture": 10**6, "id": 2**31, "side of a thumbnail": 4096}
+_MOST = {"size": 20_000, "side of a picture": 10**6, "id": LARGEST_ID, "side of a thumbnail": 4096}
 _LONG = 4096  # characters of a name or path
 
 

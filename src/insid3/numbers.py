@@ -4,7 +4,7 @@ import math
 import os
 from typing import Any
 
-_LARGEST = 2**53  # what float64 counts to; whole numbers above it are no settings
+_LARGEST = 2**64  # above `sys.maxsize`, which programs write for "no limit"
 
 
 def plain(value: Any) -> Any:

@@ -29,8 +29,7 @@ if TYPE_CHECKING:
 
 CACHES = ("weights", "compiled", "basis")  #: folders of `cache_dir` that may be deleted at any time
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-_TEMPORARY = re.compile(r"\.[0-9a-f]{32}(\..+)?")  # a dot and what uuid4 makes
-_RANDOM = re.compile(r"\..{12}4.{3}[89ab].{15}")  # which other numbers in hex seldom are
+_TEMPORARY = re.compile(r"\.insid3-[0-9a-f]{32}(\..+)?")
 _swept: set[Path] = set()  # folders into which this process has written
 
 
@@ -47,9 +46,8 @@ def write_bytes(path: str | os.PathLike[str], content: bytes | memoryview) -> No
     Raises:
         OutputError: the disk is full, or the place cannot be written to.
     """
-    with _beside(Path(path)) as (temporary, _):
-        temporary.write_bytes(content)
-        _check_size(temporary, memoryview(content).nbytes)
+    with byte_stream(path) as file:
+        file.write(content)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
@@ -161,13 +159,13 @@ def sweep(folder: Path, *, deep: bool = False) -> None:
     The first file that a process writes into a folder does this too.
 
     Args:
-        deep: also in the folders below; the folder is one of ours, where nobody else has hidden files named by numbers.
+        deep: also in the folders below.
     """
     for parent, folders, names in os.walk(folder):
         if not deep:
             folders.clear()
         for name in names:
-            if _TEMPORARY.fullmatch(name) and (deep or name.endswith(".insid3") or _RANDOM.match(name)):
+            if _TEMPORARY.fullmatch(name):
                 _remove_dead(Path(parent, name))
 
 
@@ -243,12 +241,12 @@ def _beside(path: Path) -> Iterator[tuple[Path, BinaryIO]]:
 def _created(path: Path) -> tuple[Path, BinaryIO]:
     """A new file beside `path`, locked for as long as it is open."""
     while True:
-        temporary = path.with_name(f".{uuid4().hex}{path.suffix}")
+        temporary = path.with_name(f".insid3-{uuid4().hex}{path.suffix}")
         file = cast(BinaryIO, temporary.open("xb"))
         if fcntl is None:
             return temporary, file
         with suppress(OSError):  # not every disk knows locks
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX)  # waits for who sweeps at this moment
         if os.fstat(file.fileno()).st_nlink:
             return temporary, file
         file.close()  # it was swept away before it was locked

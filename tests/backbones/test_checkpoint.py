@@ -225,6 +225,8 @@ def test_content_decides_not_the_name(write: Callable[[Path], None], name: str, 
         {"state_dict": STATE, "epoch": 3, "name": "vit"},
         {"model": {"state_dict": STATE}},
         {"model_ema": STATE, "step": None},
+        {"model": STATE, "step": torch.tensor(7), "loss": torch.ones(2)},
+        {"teacher": {"backbone": STATE, "temperature": torch.tensor(0.1)}},
         {**STATE, "epoch": 3},
     ],
 )

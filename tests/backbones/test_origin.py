@@ -139,21 +139,33 @@ def test_settings_beside_the_weights(settings: dict[str, Any], kind: Kind | None
             told(state, tmp_path, "dinov3-vitl16-sat493m", SAT)
 
 
+def test_damaged_settings(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("[")
+    with pytest.raises(WeightsError, match=r"config.json is damaged, or no settings of a model file: it "):
+        told(meta_names("dinov3-vits16"), tmp_path, "dinov3-vits16")
+
+
 @pytest.mark.parametrize(
     "text",
     [
-        "[",
         "[]",
+        "{}",
         '{"image_mean": [1, 2], "image_std": [1, 2]}',
         '{"pretrained_cfg": 3}',
         '{"image_mean": ["a"], "image_std": [1]}',
         '{"mean": [0,0,0], "std": [0,1,1]}',
     ],
 )
-def test_damaged_settings(text: str, tmp_path: Path) -> None:
+def test_settings_of_another_program_say_nothing(text: str, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(text)
-    with pytest.raises(WeightsError, match=r"config.json is damaged, or no settings of a model file: it "):
-        told(meta_names("dinov3-vits16"), tmp_path, "dinov3-vits16")
+    assert told(meta_names("dinov3-vits16"), tmp_path, "dinov3-vits16")[0].statistics == IMAGENET
+
+
+def test_statistics_of_values_to_255(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(
+        json.dumps({"image_mean": [109.65, 104.805, 75.48], "image_std": [54.315, 39.78, 36.465]})
+    )
+    assert told(to_transformers(meta_names("dinov3-vitl16")), tmp_path, "dinov3-vitl16")[0].kind == SAT
 
 
 def test_other_vits_of_timm(tmp_path: Path) -> None:

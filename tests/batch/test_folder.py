@@ -87,8 +87,8 @@ def test_what_a_kill_left_is_cleared_away(model: INSID3, red: Concept, photos: P
     out = photos.parent / "out"
     (out / "sub").mkdir(parents=True)
     (out / "run.json").write_text("{}")
-    left = [out / f".{'ab' * 16}.png", out / "sub" / f".{'0' * 32}.jpg", out / f".{'f' * 32}"]
-    kept = [out / ".hidden.png", out / f".{'ab' * 15}.png"]
+    left = [out / f".insid3-{'ab' * 16}.png", out / "sub" / f".insid3-{'0' * 32}.jpg", out / f".insid3-{'f' * 32}"]
+    kept = [out / ".insid3-hidden.png", out / f".{'ab' * 16}.png"]
     for file in (*left, *kept):
         file.write_text("x")
     Folder(out).close()

@@ -107,14 +107,12 @@ def _held(told: str) -> str:
 def _innermost(loaded: Any) -> Any:
     """The table of tensors inside the tables of a checkpoint."""
     for _level in range(8):  # a pickle can hold a table that holds itself
-        if not isinstance(loaded, Mapping) or any(isinstance(value, Tensor) for value in loaded.values()):
+        if not isinstance(loaded, Mapping):
             break
         inner = next((loaded[name] for name in _CONTAINERS if isinstance(loaded.get(name), Mapping)), None)
         if inner is None:
             break
         loaded = inner
-    if isinstance(loaded, Mapping) and isinstance(loaded.get("model"), Mapping):
-        return loaded["model"]
     return loaded
 
 

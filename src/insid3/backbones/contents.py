@@ -62,7 +62,7 @@ def identify(path: Path) -> Kind:
         if text.startswith("{") and "index" in path.name:
             return "index"
         raise WeightsError(f"weights {path} is not weights but a text or web page ({_line(text)!r}): {_remedy(text)}")
-    if _MAGIC in head[:16]:
+    if _MAGIC in head[:32]:
         return "pickle"
     if head[:1] == b"\x80":  # how every pickle begins
         raise WeightsError(

@@ -14,7 +14,8 @@ from insid3.backbones.checkpoint import State
 from insid3.backbones.layouts import SIZES, layout, size_of
 from insid3.backbones.registry import Kind
 from insid3.errors import WeightsError
-from insid3.parsing import Flaw, as_dict, as_numbers, parsing, read_json
+from insid3.numbers import is_number
+from insid3.parsing import parsing, read_json
 
 Three = tuple[float, float, float]
 
@@ -187,20 +188,28 @@ def _beside(path: Path) -> tuple[Statistics | None, str]:
         if not file.is_file():
             continue
         with parsing(f"weights {file}", "settings of a model", WeightsError):
-            content = as_dict(read_json(file), "content")
-            own = as_dict(content.get("pretrained_cfg", content), "pretrained_cfg")
-            mean, std = (own.get(f"image_{key}", own.get(key)) for key in ("mean", "std"))
-            if mean is not None and std is not None:
-                return Statistics(_three(mean, "mean"), _three(std, "std")), f"by {name}"
+            content = read_json(file)
+            nested = content.get("pretrained_cfg") if isinstance(content, dict) else None
+            own = nested if isinstance(nested, dict) else content if isinstance(content, dict) else {}
+            mean, std = (_three(own.get(f"image_{key}", own.get(key))) for key in ("mean", "std"))
+            if mean and std and min(std) > 0:
+                if max(mean) <= 1:
+                    return Statistics(mean, std), f"by {name}"
+                return Statistics(_shared(mean), _shared(std)), f"by {name}, of values from 0 to 255"
     return None, ""
 
 
-def _three(values: object, what: str) -> Three:
-    numbers = as_numbers(values, what)
-    if len(numbers) != 3 or (what == "std" and not (numbers > 0).all()):
-        raise Flaw(f"has {len(numbers)} numbers as {what} of red, green and blue, or a deviation of 0")
-    red, green, blue = numbers.tolist()
+def _three(values: object) -> Three | None:
+    """Numbers of red, green and blue; None if these are others, which a program may have meant otherwise."""
+    if not isinstance(values, list) or len(values) != 3 or not all(map(is_number, values)):
+        return None
+    red, green, blue = map(float, values)
     return red, green, blue
+
+
+def _shared(values: Three) -> Three:
+    red, green, blue = values
+    return red / 255, green / 255, blue / 255
 
 
 def _numbers(values: Three) -> str:

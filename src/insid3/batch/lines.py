@@ -69,7 +69,8 @@ def last_results(folder: Path) -> Iterator[dict[str, Any]]:
             for entry in entries.values() if isinstance(entries, dict) else entries:
                 _check(entry if isinstance(entry, dict) else {}, kinds, f"{where}, {key}")
         for mask in masks_of(result):
-            if not isinstance(mask, str) or not PurePath(mask).name or {*PurePath(mask).parts} & {"..", "/", "\0"}:
+            path = PurePath(mask) if isinstance(mask, str) and "\0" not in mask else PurePath()
+            if not path.name or {*path.parts} & {"..", "/"}:
                 raise DataError(f'{where}: "mask" must be the path of a file below the folder, not {_shown(mask)}')
         if result["error"] is None and (result["area"] is None or not masks_of(result)):
             raise DataError(f'{where}: where "error" is null there must be an "area" and a "mask"')

@@ -64,7 +64,7 @@ def convert(
     check_writable(output)
     for note in run(source, to, output, from_, images, into, boxes_as_masks=boxes_as_masks, strict=strict):
         typer.echo(printable(f"{to}: {note}"), err=True)
-    typer.echo(f"{output}: {to}", err=True)
+    typer.echo(printable(f"{output}: {to}"), err=True)
 
 
 @app.command()
