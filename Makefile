@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test test-long parity lint types audit format bench accuracy plus ablation clean
+.PHONY: setup demo test test-long parity lint types audit format settings bench accuracy plus ablation clean
 
 setup: .venv/.installed
 
@@ -41,6 +41,9 @@ audit: setup           ## known holes in the oldest versions that are allowed, a
 format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+settings: setup        ## the tables of settings in README.md and docs/settings.md, from Config
+	$(BIN)/python .ci/settings.py
 
 bench: setup           ## cost against the published way and scikit-learn: tables and plots in benchmarks/results/
 	$(BIN)/python benchmarks/speed.py

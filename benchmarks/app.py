@@ -1,11 +1,10 @@
-"""Load: many clients ask the page's server at once, each with pictures of its own.
+"""Test the page's server under load: many clients ask at once, each with pictures of its own.
 
     python benchmarks/app.py [--clients 20] [--seconds 120]
 
-Starts `insid3 app` with the embedded backbone. Every client has a target that nobody else has (a part of a picture of
-gradio's, shifted) and settings of its own, and asks for its mask or for its points until the time is over. Right is
-what the library says when it is asked directly. Prints a table; fails when an answer was wrong, or an error was
-anything but "busy".
+Starts `insid3 app` with the embedded backbone. Every client has its own target (a shifted part of one of gradio's
+pictures) and its own settings, and asks for a mask or for points until the time is over. The right answers are those of
+the library. Prints a table; fails if an answer was wrong, or an error was anything but "busy".
 """
 
 import argparse
@@ -25,16 +24,16 @@ from gradio_client import Client, handle_file
 from PIL import Image
 
 from insid3 import INSID3
-from insid3.annotations import from_labelme
 from insid3.app.cheetahs import POLYGON, cheetah_pictures
-from insid3.images import read_mask
+from insid3.batch.annotations import from_labelme
+from insid3.imaging.masks import read_mask
 
 POINTS = [[90, 80], [160, 130]]
 
 
 @dataclass
 class Visitor:
-    """A client, what is right for it, and what it got."""
+    """A client, its right answers, and the answers that it got."""
 
     target: Path
     threshold: float
@@ -47,7 +46,7 @@ class Visitor:
 
 
 def make_visitors(count: int, folder: Path, reference: Path, mask: Path) -> list[Visitor]:
-    """Targets that differ, and the library's answers."""
+    """Return visitors with different targets, and the library's answers."""
     model, made = INSID3.from_pretrained(), []
     concept = model.concept(reference, mask)
     pictures = cheetah_pictures()[1:]
@@ -64,7 +63,7 @@ def make_visitors(count: int, folder: Path, reference: Path, mask: Path) -> list
 
 
 def visit(visitor: Visitor, url: str, reference: Path, mask: Path, until: float, folder: Path) -> None:
-    """Ask until the time is over; every fourth question is for points."""
+    """Ask the server until the time is over; every fourth question is for points."""
     client, turn = Client(url, verbose=False, download_files=str(folder)), 0
     while time.monotonic() < until:
         start, turn = time.monotonic(), turn + 1
@@ -96,7 +95,7 @@ def visit(visitor: Visitor, url: str, reference: Path, mask: Path, until: float,
 
 
 def memory(pid: int) -> float:
-    """Megabytes in memory."""
+    """Return the resident memory of a process in megabytes."""
     status = Path(f"/proc/{pid}/status").read_text()
     return int(status.split("VmRSS:")[1].split()[0]) / 1024
 

@@ -1,12 +1,12 @@
-"""Settings of the preset "plus" for a backbone, found on episodes of your own.
+"""Find settings of the preset "plus" for a backbone, on episodes of your own.
 
     python benchmarks/calibrate.py EPISODES [--backbone NAME] [--weights FILE] [--deals 6]
 
-EPISODES is a folder as `insid3 evaluate episodes:DIR` reads it. One setting at a time is varied around the preset,
-edges unrefined; a setting moves to its best value where that gains more than 0.3 points of mIoU (summed over a class,
-mean of classes, mean of sets). How much of the gain is luck: the classes of every set are dealt out to two halves at
-random; settings are chosen on one half, and what they give there and on the other is printed beside the preset's.
-What is found belongs into `plus` of the backbone's defaults (`backbones/registry.py`).
+EPISODES is a folder for `insid3 evaluate episodes:DIR`. One setting at a time is varied around the preset, with edges
+unrefined. A setting moves to its best value if that gains more than 0.3 points of mIoU (summed over a class, mean of
+classes, mean of sets). To show how much of the gain is luck, the classes of every set are dealt out to two halves at
+random: settings are chosen on one half, and their gains on both halves are printed.
+The settings belong into `plus` of the backbone's defaults (`backbones/registry.py`).
 """
 
 import argparse
@@ -44,7 +44,7 @@ def grid(model: INSID3) -> dict[str, list[Any]]:
 
 
 class Bench:
-    """Episodes in memory; every picture is encoded once."""
+    """Episodes in memory, of which every picture is encoded once."""
 
     def __init__(self, folder: Path, model: INSID3) -> None:
         self.model, self.reader = model, Reader(folder)
@@ -54,7 +54,7 @@ class Bench:
         self.concept = cache(self._concept)
 
     def use(self, episodes: list[tuple[str, Episode]]) -> None:
-        """Measure on these, each with the name of its set."""
+        """Set the episodes to measure on, each with the name of its set."""
         self.episodes = [episode for _, episode in episodes]
         self.keys: list[Key] = [(name, episode.cls) for name, episode in episodes]
         self.counts = cache(self._counts)
@@ -68,14 +68,14 @@ class Bench:
         )
 
     def _counts(self, settings: tuple[tuple[str, Any], ...]) -> np.ndarray:
-        """(e, 2) pixels of intersection and union with these settings."""
+        """Return (e, 2) pixels of intersection and union with these settings."""
         model, found = self.model.but(**dict(settings)), []
         for episode in self.episodes:
             mask = model.segment(self.encoded(episode.target), self.concept(episode.references)).mask
             truth = self.reader.mask(episode.target)
             found.append(((mask & truth).sum(), (mask | truth).sum()))
         for episode in self.episodes:  # another rank's debiased tokens are not needed again
-            self.encoded(episode.target).forget()
+            self.model.cache.forget(self.encoded(episode.target).tokens)
         return np.array(found)
 
     def miou(self, settings: dict[str, Any], classes: set[Key]) -> float:
@@ -89,7 +89,7 @@ class Bench:
         return 100 * float(np.mean([np.mean(each) for each in sets.values()]))
 
     def best(self, values: dict[str, list[Any]], classes: set[Key]) -> dict[str, Any]:
-        """Of each setting by itself the value that gains, on these classes."""
+        """Return the best value of each setting that, changed alone, gains on these classes."""
         base, chosen = self.miou({}, classes), {}
         for name, options in values.items():
             found = max(options, key=lambda value, name=name: self.miou({name: value}, classes))  # type: ignore[misc]
@@ -98,7 +98,8 @@ class Bench:
         return chosen
 
 
-def halves(keys: Sequence[Key], random: np.random.Generator) -> tuple[set[Key], set[Key]]:
+def deal_out(keys: Sequence[Key], random: np.random.Generator) -> tuple[set[Key], set[Key]]:
+    """Return the classes of every set, dealt out to two halves at random."""
     chosen: set[Key] = set()
     for name in dict.fromkeys(name for name, _ in keys):
         classes = random.permutation(sorted({cls for own, cls in keys if own == name}))
@@ -129,7 +130,7 @@ def main() -> None:
         print(f"| {name} | {own} | {', '.join(cells)} |", flush=True)
     random, rows = np.random.default_rng(0), []
     for _ in range(arguments.deals):
-        one, other = halves(bench.keys, random)
+        one, other = deal_out(bench.keys, random)
         for mine, theirs in ((one, other), (other, one)):
             found = bench.best(values, mine)
             gains = [bench.miou(found, half) - bench.miou({}, half) for half in (mine, theirs)]

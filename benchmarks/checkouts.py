@@ -1,7 +1,7 @@
-"""Compare what two checkouts of this repository write: python benchmarks/checkouts.py OLD NEW [--dev DIR].
+"""Compare the output of two checkouts of this repository: python benchmarks/checkouts.py OLD NEW [--dev DIR].
 
-Every run below is made by the command line of either checkout, with the same Python and packages. All masks, heat maps
-and scores must then be equal in every pixel, and all lines of results in what both have but their seconds.
+Every run is made by the command line of both checkouts, with the same Python and packages. All masks, heat maps and
+scores must be equal in every pixel; lines of results must be equal in all shared entries but seconds.
 """
 
 import argparse
@@ -44,7 +44,7 @@ def runs(dev: Path) -> dict[str, list[str]]:
 
 
 def written(checkout: Path, command: list[str], output: Path) -> dict[str, object]:
-    """Run a command of a checkout and return what it wrote, by the names of the files."""
+    """Run a command of a checkout and return the content of the written files, by their names."""
     environment = {**os.environ, "PYTHONPATH": str(checkout / "src")}
     call = [sys.executable, "-m", "insid3", *command, "-o", str(output), "--quiet"]
     subprocess.run(call, env=environment, check=True, cwd=checkout)
@@ -62,7 +62,7 @@ def written(checkout: Path, command: list[str], output: Path) -> dict[str, objec
 
 
 def differing(old: dict[str, object], new: dict[str, object]) -> list[str]:
-    """Return the names of what is not the same, or is on one side only."""
+    """Return the names of the entries that differ, or are on one side only."""
 
     def same(name: str) -> bool:
         one, other = old.get(name), new.get(name)

@@ -1,9 +1,9 @@
-"""Stage 3 alone against scikit-learn, whose time includes the distance matrix that it needs.
+"""Compare clustering (stage 3) with scikit-learn's, whose time includes its distance matrix.
 
     python benchmarks/clustering.py [--out benchmarks/results]
 
-Tokens are those of a real picture at that many patches. Above `SKLEARN` patches scikit-learn is left out (at 21,316 its
-matrices take 5 GB and a minute); the largest sizes are the same tokens side by side with a little noise.
+Tokens are those of a real picture, encoded at each number of patches. Above `SKLEARN` patches scikit-learn is left out
+(at 21,316 its matrices take 5 GB and a minute). The largest sizes are upsampled tokens with a little noise.
 """
 
 import argparse
@@ -29,7 +29,7 @@ SKLEARN = 6000
 
 
 def tokens(side: int) -> torch.Tensor:
-    """(side * side, 384) unit tokens."""
+    """Return (side * side, 384) unit tokens."""
     seen = min(side, 73)
     model = INSID3.from_pretrained(device="cpu", size=14 * seen, rank=20)
     found = model.encode(pictures()[1]).tokens[0]
@@ -42,7 +42,7 @@ def tokens(side: int) -> torch.Tensor:
 
 
 def seconds(compute: Callable[[], object], budget: float = 3.0) -> float:
-    """The best of as many runs as fit into the budget; at least one."""
+    """Return the least time of as many calls as fit into the budget of seconds; at least one."""
     best, spent = np.inf, 0.0
     while spent < budget:
         start = time.perf_counter()

@@ -1,11 +1,11 @@
-"""What refining the edge is worth: every way of stage 6 on the dev episodes.
+"""Measure the worth of refined edges: every way of stage 6 on the dev episodes.
 
     python benchmarks/edges.py [--shared DIR] [--sizes 518 1022] [--pictures DIR]
 
-Prints, for each set, mIoU as the paper counts it and boundary IoU (Cheng et al. 2021, ratio 0.02) summed over a class
-in the same way; the median seconds that stage 6 takes for one picture on one thread; and for each way the mean
-difference of the episodes' values to "none" with a 95 % interval from 10,000 paired bootstrap samples. With --pictures
-the episodes that the CRF helps and harms most are drawn there: target, truth, none, guided, crf.
+Prints, for each set, mIoU as in the paper, and boundary IoU (Cheng et al. 2021, ratio 0.02) summed over a class in the
+same way; the median seconds of stage 6 for one picture on one thread; and for each way the mean difference of the
+episodes' values to "none", with a 95 % interval from 10,000 paired bootstrap samples. With --pictures, the episodes
+that the CRF helps and harms most are drawn into DIR: target, truth, none, guided, crf.
 """
 
 import argparse
@@ -22,10 +22,13 @@ import numpy as np
 import torch
 from PIL import Image
 
-from insid3 import INSID3, pipeline, refinement
-from insid3.draw import overlay
+from insid3 import INSID3
 from insid3.eval.metrics import Counts, Tally, bootstrap_mean, boundary_counts, class_iou, counts, interval
-from insid3.images import read_image, read_mask
+from insid3.features import upsample
+from insid3.imaging.draw import overlay
+from insid3.imaging.masks import read_mask
+from insid3.imaging.read import read_image
+from insid3.methods import base as ending
 
 ROOT = Path(__file__).parent.parent
 WAYS: dict[str, dict[str, Any]] = {
@@ -41,13 +44,13 @@ Found = tuple[Counts, tuple[int, int]]  # pixels of a mask and its truth; of the
 
 
 def iou(found: Found) -> np.ndarray:
-    """Of one episode, in per cent: (of the masks, of their boundaries)."""
+    """Return the IoU of the masks and of their boundaries for one episode, in per cent."""
     (_, both), (_, either) = found[0]
     return class_iou(np.array([both, found[1][0]]), np.array([either, found[1][1]]))
 
 
 def measured(dev: Path, episodes: list[dict], size: int) -> tuple[dict, dict, dict]:
-    """Of each way: masks, pixel counts and seconds, by episode."""
+    """Run all ways, and return masks and pixel counts by way and episode, and seconds by way."""
     base = INSID3.from_pretrained(size=size)
     ways = WAYS
     if size > 640:  # frank-wolfe at R is the paper's
@@ -57,7 +60,7 @@ def measured(dev: Path, episodes: list[dict], size: int) -> tuple[dict, dict, di
     masks: dict[str, dict] = defaultdict(dict)
     found: dict[str, dict[Any, Found]] = defaultdict(dict)
     seconds: dict[str, list] = defaultdict(list)
-    spent, to_mask, threads = [], refinement.to_mask, torch.get_num_threads()
+    spent, to_mask, threads = [], upsample.to_mask, torch.get_num_threads()
 
     def timed(*arguments: Any) -> Any:
         torch.set_num_threads(1)
@@ -67,7 +70,7 @@ def measured(dev: Path, episodes: list[dict], size: int) -> tuple[dict, dict, di
         torch.set_num_threads(threads)
         return result
 
-    setattr(pipeline, "to_mask", timed)  # noqa: B010
+    setattr(ending, "to_mask", timed)  # noqa: B010
     for episode in episodes:
         shots = [dev / "images" / f"{stem}.jpg" for stem in episode["ref"]]
         concept = base.concept(shots, [dev / "masks" / f"{stem}.png" for stem in episode["ref"]], label="any")
@@ -76,21 +79,21 @@ def measured(dev: Path, episodes: list[dict], size: int) -> tuple[dict, dict, di
         target = base.encode(picture)
         for way, model in models.items():
             start = time.perf_counter()
-            seen = refinement.picture_to_refine(picture, target.frame, model.config)
+            seen = upsample.picture_to_refine(picture, target.grid, model.config)
             resizing = time.perf_counter() - start
             spent.clear()
             mask = model.segment(replace(target, picture=seen), concept).mask
-            seconds[way] += [resizing + stage for stage in spent]  # none where no patch was a candidate
+            seconds[way] += [resizing + stage for stage in spent]  # empty if no patch was a candidate
             masks[way][episode["id"]] = mask
             found[way][episode["id"]] = counts(mask, truth), boundary_counts(mask, truth)
         print(f"\r{size} px: {len(masks['none'])}/{len(episodes)}", end="", flush=True)
     print()
-    setattr(pipeline, "to_mask", to_mask)  # noqa: B010
+    setattr(ending, "to_mask", to_mask)  # noqa: B010
     return masks, found, seconds
 
 
 def by_set(found: dict[Any, Found], episodes: list[dict]) -> dict[str, np.ndarray]:
-    """(mIoU, boundary IoU) in per cent: intersection and union are summed over a class, then classes are averaged."""
+    """Return (mIoU, boundary IoU) of each set in per cent, of sums over a class, averaged over classes."""
     tallies = {}
     for name in dict.fromkeys(episode["set"] for episode in episodes):
         own = [episode for episode in episodes if episode["set"] == name]
@@ -121,7 +124,7 @@ def table(found: dict[str, dict[Any, Found]], seconds: dict, episodes: list[dict
 
 
 def draw(dev: Path, episodes: list[dict], masks: dict, found: dict, folder: Path, count: int = 4) -> None:
-    """The episodes that the CRF helps and harms most."""
+    """Draw the episodes that the CRF helps and harms most."""
     gain = {e["id"]: iou(found["crf, mean-field"][e["id"]])[0] - iou(found["none"][e["id"]])[0] for e in episodes}
     ranked = sorted(episodes, key=lambda e: gain[e["id"]])
     folder.mkdir(parents=True, exist_ok=True)

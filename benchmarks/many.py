@@ -1,4 +1,4 @@
-"""What many cost: many concepts in one target, many targets in one run.
+"""Measure the cost of many concepts in one target, and of many targets in one run.
 
     python benchmarks/many.py concepts            # 1 and 10 concepts at 518 px, taking turns; embedded backbone
     python benchmarks/many.py targets [--count N] # memory while N tiny pictures are marked with a stub encoder
@@ -11,24 +11,21 @@ import os
 import sys
 import tempfile
 import time
-from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 
 import numpy as np
 from PIL import Image
+from speed import gradio_folder
 
 NAMES = ("cheetah1", "lion", "tower", "cheetah")
 
 
 def concepts(rounds: int) -> None:
     from insid3 import INSID3, Concept
-    from insid3.images import picture_size
+    from insid3.imaging.read import picture_size
 
-    gradio = find_spec("gradio")
-    assert gradio is not None
-    assert gradio.submodule_search_locations is not None
-    folder = Path(gradio.submodule_search_locations[0]) / "media_assets" / "images"
+    folder = gradio_folder() / "media_assets" / "images"
     model, target = INSID3.from_pretrained(), folder / "cheetah.jpg"
 
     def boxes(pictures: int) -> list[Concept]:

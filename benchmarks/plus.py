@@ -1,10 +1,10 @@
-"""What the preset "plus" is worth on real episodes: its parts, several shots, folders, time, and what was not built.
+"""Measure the preset "plus" on real episodes: its parts, several shots, folders, time, and rejected ideas.
 
     python benchmarks/plus.py EPISODES [--pictures DIR]
 
-mIoU is summed over a class, then the mean of classes, then of sets, at the targets' own size; differences have 95 %
-intervals of 1,000 paired bootstrap samples of the episodes. With --pictures the episodes that gain and lose most are
-drawn there: target, truth, published, plus.
+mIoU: pixels are summed over a class at the targets' own size; IoU is averaged over classes, then over sets. Differences
+have 95 % intervals from 1,000 paired bootstrap samples of the episodes. With --pictures, the episodes that gain and
+lose most are drawn into DIR: target, truth, published, plus.
 """
 
 import argparse
@@ -23,11 +23,11 @@ from PIL import Image
 
 from insid3 import INSID3
 from insid3.config import PLUS
-from insid3.draw import overlay
 from insid3.eval.episodes import Episode, View
 from insid3.eval.metrics import bootstrap_miou, bootstrap_weights, class_iou, interval
+from insid3.imaging.draw import overlay
 from insid3.stages.cluster import cluster
-from insid3.together import Together
+from insid3.transductive import Together
 
 PUBLISHED = {"rule": "clusters", "threshold": 0.2, "upsample": "mask", "refine": "none"}
 OFF = dict.fromkeys(("background", "votes", "regions", "discriminant", "smoothing"), 0.0) | {"refine": "none"}
@@ -35,7 +35,12 @@ SHOTS, DRAWS = 3, 8  #: shots of a target, and how often at most they are drawn
 
 
 def variants(rank: int, own: int) -> dict[str, dict[str, Any]]:
-    """By name, what differs from "plus". `rank` is the backbone's, `own` that of "plus"."""
+    """Return the settings in which each variant differs from "plus".
+
+    Args:
+        rank: the backbone's rank of the published method.
+        own: the rank of "plus".
+    """
     return {
         "published": {**PUBLISHED, "rank": rank},
         "published, guided on score": {**PUBLISHED, "rank": rank, "refine": "guided", "upsample": "score"},
@@ -58,7 +63,7 @@ def variants(rank: int, own: int) -> dict[str, dict[str, Any]]:
 
 
 class Table:
-    """mIoU of each set, and what differs from another row."""
+    """A table of the mIoU of each set, and of the difference to another row."""
 
     def __init__(self, keys: list[tuple[str, str]]) -> None:
         self.rows = {name: [i for i, key in enumerate(keys) if key[0] == name] for name, _ in keys}
@@ -73,14 +78,14 @@ class Table:
         return found
 
     def gains(self, counts: np.ndarray, base: np.ndarray) -> list[tuple[float, float]]:
-        """Of each set, and of their mean, the interval of the difference."""
+        """Return the interval of the difference for each set, and for the mean of the sets."""
         samples = []
         for rows in self.rows.values():
             weights, both = bootstrap_weights(len(rows)), []
             for each in (counts, base):
-                its = each[rows].astype(np.int64)
+                pixels = each[rows].astype(np.int64)
                 k = len(np.unique(self.classes[rows]))
-                both.append(bootstrap_miou(self.classes[rows], its[:, 0], its[:, 1], k, weights=weights))
+                both.append(bootstrap_miou(self.classes[rows], pixels[:, 0], pixels[:, 1], k, weights=weights))
             samples.append(both[0] - both[1])
         return [interval(each) for each in (*samples, np.mean(samples, 0))]
 
@@ -113,7 +118,7 @@ def settings(changes: dict[str, Any]) -> tuple[tuple[str, Any], ...]:
 
 
 def large(bench: Bench) -> dict[tuple[str, str], list[View]]:
-    """The pictures of the classes that have enough for several shots and a target."""
+    """Return the pictures of the classes that have enough for several shots and a target."""
     classes: dict[tuple[str, str], dict[str, View]] = defaultdict(dict)
     for key, episode in zip(bench.keys, bench.episodes, strict=True):
         classes[key] |= {view.picture: view for view in (episode.target, *episode.references)}
@@ -121,7 +126,7 @@ def large(bench: Bench) -> dict[tuple[str, str], list[View]]:
 
 
 def shots(bench: Bench, rank: int) -> None:
-    """Every picture of a class of four or more, by three others at once and by each of them alone."""
+    """Mark every picture of a class of four or more, with three others as shots, and with each of the three alone."""
     random = np.random.default_rng(0)
     several, alone = list[tuple[str, Episode]](), list[tuple[str, Episode]]()
     for (name, cls), views in large(bench).items():
@@ -143,14 +148,14 @@ def shots(bench: Bench, rank: int) -> None:
 
 
 def together(bench: Bench) -> None:
-    """Classes of four or more pictures as folders: each picture is the example of all others, however few they are."""
+    """Mark classes of four or more pictures as folders: each picture is once the example of all others."""
     model, counts = bench.model.but(closer=False), defaultdict[str, dict[Any, np.ndarray]](dict)
     classes = large(bench)
     for key, views in classes.items():
         for example in views:
             targets, concept = [view for view in views if view != example], bench.concept((example,))
-            with patch("insid3.together.LEAST", 1):
-                found = Together.of(model, [concept], ((view, bench.encoded(view)) for view in targets))
+            with patch("insid3.transductive.LEAST", 1):
+                found = Together.from_pool(model, [concept], ((view, bench.encoded(view)) for view in targets))
             for target in targets:
                 encoded, truth = bench.encoded(target), bench.reader.mask(target)
                 for way, shown in {
@@ -164,7 +169,7 @@ def together(bench: Bench) -> None:
                     pixels = np.array([(mask & truth).sum(), (mask | truth).sum()])
                     counts[way][key] = counts[way].get(key, 0) + pixels
         for view in views:
-            bench.encoded(view).forget()
+            bench.model.cache.forget(bench.encoded(view).tokens)
     names = " | ".join(" ".join(key) for key in classes)
     print(f"| | {names} | mean of classes | to plus |\n{'|---' * (len(classes) + 3)}|")
     values = {way: np.array([100 * both / either for both, either in its.values()]) for way, its in counts.items()}
@@ -177,7 +182,7 @@ def together(bench: Bench) -> None:
 
 
 def seconds(bench: Bench, rank: int) -> None:
-    """Means over the episodes' targets, of everything but reading: encoding, and all that follows."""
+    """Print the mean time for encoding a target, and for all that follows; reading is left out."""
     model, ways = bench.model, {
         "published": bench.model.but(**{**PUBLISHED, "rank": rank, "closer": False}),
         "plus, without guided edges": bench.model.but(refine="none", closer=False),
@@ -193,12 +198,12 @@ def seconds(bench: Bench, rank: int) -> None:
         encoding.append(time.perf_counter() - start)
         target = model.encode(picture)
         for way, its in ways.items():
-            its.segment(target, concept)  # what belongs to the concept alone
-            target.forget()
+            its.segment(target, concept)  # fills the cache with the concept's part
+            model.cache.forget(target.tokens)
             start = time.perf_counter()
             its.segment(target, concept)
             spent[way].append(time.perf_counter() - start)
-            target.forget()
+            model.cache.forget(target.tokens)
     encode = mean(encoding)
     base = encode + mean(spent["published"])
     print(f"encoding {1000 * encode:.0f} ms\n\n| | ms after encoding | per target, to published |\n|---|---|---|")
@@ -207,7 +212,7 @@ def seconds(bench: Bench, rank: int) -> None:
 
 
 def parts(bench: Bench) -> None:
-    """Would another tau for every concept help, and does the reference's own partition tell which?"""
+    """Measure whether another tau for every concept would help, and whether the reference's partition tells which."""
     taus, chosen = (0.4, 0.5, 0.6, 0.7, 0.8), []
     for episode in bench.episodes:
         concept, found = bench.concept(episode.references), {}

@@ -1,9 +1,9 @@
-"""What bfloat16 costs in accuracy: masks and mIoU on the dev episodes, float32 against bfloat16.
+"""Measure the accuracy of bfloat16 against float32: masks and mIoU on the dev episodes.
 
     python benchmarks/precision.py [--shared DIR] [--size 518]
 
-Prints, for each set, mIoU as the paper counts it and the mean IoU between the two masks; and overall the mean
-difference of the episodes' IoU, with a 95 % interval from 10,000 paired bootstrap samples.
+Prints, for each set, mIoU as in the paper and the mean IoU of the two masks with each other; and for all episodes the
+mean difference of the IoU, with a 95 % interval from 10,000 paired bootstrap samples.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from insid3 import INSID3
-from insid3.images import read_mask
+from insid3.imaging.masks import read_mask
 
 ROOT = Path(__file__).parent.parent
 

@@ -1,11 +1,11 @@
-"""What several processes give, and what Ray itself takes: pictures a second of a folder run, and whose CPU time it was.
+"""Measure a folder run in several processes: pictures per second, and CPU time of the workers and of Ray.
 
     python benchmarks/scale.py [--pictures 160] [--ways local:1 ray:1 ray:2 local:2]
 
-A way is an engine and its number of workers, a thread each; "local:2" is one process with two threads. Each way has
-a process of its own, one after the other. The rate is taken between the first finished task and four fifths of
-the targets, so that neither starting (told apart) nor ending counts. CPU seconds are the kernel's, of all that
-work during that time.
+A way is an engine with a number of workers of one thread each; "local:2" is one process with two threads. The ways run
+one after the other, each in its own process. The rate is measured from the first finished task to four fifths of the
+targets, so that neither start nor end counts; the time to the first result is printed. CPU seconds are the kernel's
+numbers for all processes of the run during the measured time.
 """
 
 import argparse
@@ -17,8 +17,9 @@ import tempfile
 import time
 from collections import Counter
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
+
+from speed import gradio_folder
 
 ROOT = Path(__file__).parent.parent
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -26,16 +27,13 @@ KINDS = {"ray::MapWorker": "workers", "ray::": "other workers of Ray", "raylet":
 
 
 def demo_pictures() -> list[Path]:
-    """Those that gradio's wheel ships."""
-    spec = find_spec("gradio")
-    assert spec is not None
-    assert spec.submodule_search_locations
-    folder = Path(spec.submodule_search_locations[0])
+    """Return the pictures in gradio's package."""
+    folder = gradio_folder()
     return [*sorted((folder / "media_assets/images").glob("*.jpg")), folder / "test_data/cheetah2.jpg"]
 
 
 def cpu_seconds() -> Counter[str]:
-    """Of this process, and of those that Ray started, by what they do."""
+    """Return the CPU seconds of this process and of Ray's, by the role of the process."""
     found: Counter[str] = Counter()
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -56,12 +54,12 @@ def one(engine: str, workers: int, count: int) -> None:
     import torch
 
     from insid3 import INSID3
-    from insid3.annotations import from_labelme
+    from insid3.batch.annotations import from_labelme
     from insid3.batch.options import Options
-    from insid3.batch.remote import remote
+    from insid3.batch.ray_engine import remote
+    from insid3.batch.ray_pool import Pool
     from insid3.batch.runner import Run
     from insid3.batch.sources import find_targets
-    from insid3.on_ray import Pool
 
     pictures = demo_pictures()
     threads = workers if engine == "local" else 1

@@ -1,14 +1,14 @@
-"""Does `Segmentation.score` tell pictures with the concept from those without, and good masks from bad ones?
+"""Measure whether `Segmentation.score` separates targets with and without the concept, and good masks from bad ones.
 
     python benchmarks/score.py [--preset plus] [--shared DIR] [--plot FILE.svg]
 
-AUC: an episode's own target against targets that do not show its concept (absent.json). Rank correlation: Spearman's,
+AUC: an episode's own target against targets that do not show the concept (absent.json). Rank correlation: Spearman's,
 of score and IoU over the episodes' own targets. An empty mask scores 0.
 
-Class-disjoint halves: the classes of every set are dealt out to two halves at random, twenty times. On one half the
-weights of the measures are chosen from a grid, on the other the score with these weights is measured.
+Class-disjoint halves: the classes of every set are dealt out to two halves at random, twenty times. The weights of the
+measures are chosen from a grid on one half, and the score with these weights is measured on the other.
 
-The curve: what `min_score` empties, and what that costs in mIoU (summed over a class, mean of classes, mean of sets).
+The curve: the share of masks that `min_score` empties, and the mIoU (summed over a class, mean of classes, of sets).
 """
 
 import argparse
@@ -22,25 +22,26 @@ from typing import Any, NamedTuple
 from unittest.mock import patch
 
 import numpy as np
+from calibrate import deal_out
 from scipy.stats import rankdata, spearmanr
 
 from insid3 import INSID3, Encoded
-from insid3.images import read_mask
-from insid3.stages.score import WEIGHTS, measures, score
+from insid3.imaging.masks import read_mask
+from insid3.stages.presence import WEIGHTS, measures, presence
 
 ROOT = Path(__file__).parent.parent
 SETS = ("coco", "davis", "ccp", "dsb")
 PLAIN, TRIP, KIN = (0, 0.125, 0.25, 0.375, 0.5), (0, 0.05, 0.1, 0.15, 0.2), (0, 0.125, 0.25, 0.375, 0.5)
-GRIDS = {  # the published way's has no kinship: its scores are those that are documented
+GRIDS = {  # the published method is scored without kinship, as documented
     "published": [(1.0, plain, trip, 0.0) for plain, trip in product(PLAIN, TRIP)],
     "plus": [(1.0, plain, trip, kin) for plain, trip, kin in product(PLAIN, TRIP, KIN)],
 }
-AIM = (0.90, 0.65)  # of AUC and rank correlation
+AIM = (0.90, 0.65)  # AUC and rank correlation
 Weights = tuple[float, float, float, float]
 
 
 class Row(NamedTuple):
-    """One segmented target; without intersection and union where the concept is absent."""
+    """The result of one target; intersection and union are None if the concept is absent."""
 
     set: str
     cls: str
@@ -58,7 +59,7 @@ class Row(NamedTuple):
 
 
 def measure(dev: Path, preset: Any) -> list[Row]:
-    """Segment the episodes' own targets and the absent ones."""
+    """Mark the episodes' own targets and the targets without the concept."""
     model = INSID3.from_pretrained(preset=preset, min_score=0.0)
     pictures = {path.stem: path for path in (dev / "images").iterdir()}
     episodes = json.loads((dev / "episodes.json").read_text())
@@ -66,11 +67,11 @@ def measure(dev: Path, preset: Any) -> list[Row]:
     for episode, target in json.loads((dev / "absent.json").read_text())["pairs"]:
         absent.setdefault(episode, []).append(target)
 
-    seen: list[Any] = []  # what the pipeline hands to `score`
+    seen: list[Any] = []  # arguments of the calls of `presence`
 
     def spy(*arguments: Any) -> float:
         seen.append(arguments)
-        return score(*arguments)
+        return presence(*arguments)
 
     @cache
     def encoded(stem: str) -> Encoded:
@@ -82,11 +83,11 @@ def measure(dev: Path, preset: Any) -> list[Row]:
         concept = model.concept(shots, [dev / "masks" / f"{stem}.png" for stem in episode["ref"]])
         for target in (episode["tgt"], *absent.get(episode["id"], [])):
             seen.clear()
-            with patch("insid3.derived.score", spy):
+            with patch("insid3.methods.base.presence", spy):
                 found = model.segment(encoded(target), concept)
             mask, nothing = found.mask, not found.score
-            its = (0.0, 0.0, 0.0, 0.0) if nothing else measures(*seen[0][:-1])
-            row = Row(episode["set"], episode["cls"], its, found.score)
+            measured = (0.0, 0.0, 0.0, 0.0) if nothing else measures(*seen[0][:-1])
+            row = Row(episode["set"], episode["cls"], measured, found.score)
             if target == episode["tgt"]:
                 truth = read_mask(dev / "masks" / f"{target}.png", mask.shape)
                 row = row._replace(
@@ -99,13 +100,13 @@ def measure(dev: Path, preset: Any) -> list[Row]:
 
 
 def auc(present: list[float], absent: list[float]) -> float:
-    """Chance that a present target scores above an absent one; ties count half."""
+    """Return the chance that a target with the concept scores above one without; ties count half."""
     ranks = rankdata(present + absent)[: len(present)]
     return float((ranks.mean() - (len(present) + 1) / 2) / len(absent))
 
 
 def quality(rows: list[Row], weights: Weights) -> tuple[float, float]:
-    """AUC and rank correlation of the weighted mean."""
+    """Return AUC and rank correlation of the weighted mean of the measures."""
     scores = [sum(weight * value for weight, value in zip(weights, row.measures, strict=True)) for row in rows]
     present = [score for score, row in zip(scores, rows, strict=True) if row.union is not None]
     absent = [score for score, row in zip(scores, rows, strict=True) if row.union is None]
@@ -113,14 +114,11 @@ def quality(rows: list[Row], weights: Weights) -> tuple[float, float]:
 
 
 def halves(rows: list[Row], grid: list[Weights], times: int = 20) -> list[tuple[Weights, float, float]]:
-    """Weights chosen on one half of the classes, and what they give on the other."""
+    """Return weights chosen on one half of the classes, with AUC and rank correlation on the other half."""
     random, found = np.random.default_rng(0), []
+    keys = [(name, row.cls) for name in SETS for row in rows if row.set == name]
     for _ in range(times):
-        chosen = set()
-        for name in SETS:
-            classes = random.permutation(sorted({row.cls for row in rows if row.set == name}))
-            extra = int(random.integers(2)) if len(classes) % 2 else 0
-            chosen |= {(name, cls) for cls in classes[: len(classes) // 2 + extra]}
+        chosen, _ = deal_out(keys, random)
         parts = [[row for row in rows if ((row.set, row.cls) in chosen) == side] for side in (True, False)]
         for mine, other in (parts, parts[::-1]):
             best = max(grid, key=lambda weights: min(np.subtract(quality(mine, weights), AIM)))
@@ -129,7 +127,7 @@ def halves(rows: list[Row], grid: list[Weights], times: int = 20) -> list[tuple[
 
 
 def miou(rows: list[Row], least: float) -> float:
-    """Mean over sets of the mean over classes, with masks that score below `least` emptied."""
+    """Return the mIoU, mean of classes and then of sets, with masks that score below `least` emptied."""
     sums: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0])
     for row in rows:
         if row.intersection is not None and row.union is not None:
@@ -141,7 +139,7 @@ def miou(rows: list[Row], least: float) -> float:
 
 
 def curve(rows: list[Row]) -> list[tuple[float, float, float, float]]:
-    """min_score, per cent of absent and of present targets that it empties, mIoU."""
+    """Return rows of min_score, per cent of emptied masks without and with the concept, and mIoU."""
     absent = np.array([row.score for row in rows if row.union is None])
     present = np.array([row.score for row in rows if row.union is not None])
     steps = [0, *np.arange(0.5, 0.75, 0.025).round(3)]

@@ -1,11 +1,11 @@
-"""What a target costs: this package against the published way, in one run, on the same pictures and backbone.
+"""Compare time and memory per target with the published code's way, on the same pictures and backbone.
 
     python benchmarks/speed.py [--sizes 518 1022 1540 2044] [--out benchmarks/results]
 
-Writes speed.json, speed.md and speed.svg. Every measurement has a process of its own, so that its peak memory is its
-own; the ways take turns, so that another job on the machine slows all of them. "plain" is written here the way the
-published code goes about it: both pictures encoded for every target in torch float32, whole similarity and distance
-matrices, scikit-learn's clustering, a loop over clusters.
+Writes speed.json, speed.md and speed.svg. Every measurement runs in its own process, so that peak memory can be
+measured; the ways take turns, so that another job on the machine slows all of them. "plain" works as the published code
+does: both pictures are encoded for every target in torch float32, with whole similarity and distance matrices,
+scikit-learn's clustering and a loop over clusters.
 """
 
 import argparse
@@ -31,16 +31,21 @@ WAYS = {
     "bfloat16": "ours, bfloat16",
     "torch": "ours, float32, torch engine",
 }
-REPEATS = {518: 5, 1022: 2}  # in each process; 1 for larger sizes
-ROUNDS = {518: 3, 1022: 2}  # of processes, the ways taking turns
+REPEATS = {518: 5, 1022: 2}  # targets in each process; 1 for larger sizes
+ROUNDS = {518: 3, 1022: 2}  # processes of each way; 1 for larger sizes
 
 
-def pictures() -> tuple[Path, Path]:
-    """Reference and target: cheetahs of gradio's wheel."""
+def gradio_folder() -> Path:
+    """Return the folder of gradio's package, which holds pictures."""
     found = find_spec("gradio")
     assert found is not None
     assert found.submodule_search_locations is not None
-    folder = Path(found.submodule_search_locations[0])
+    return Path(found.submodule_search_locations[0])
+
+
+def pictures() -> tuple[Path, Path]:
+    """Return reference and target: cheetahs in gradio's package."""
+    folder = gradio_folder()
     return folder / "media_assets" / "images" / "cheetah1.jpg", folder / "test_data" / "cheetah2.jpg"
 
 
@@ -48,14 +53,15 @@ Run = Callable[[], np.ndarray]
 
 
 def plain(size: int) -> Run:
-    """One target the published way, which starts from both pictures every time."""
+    """Return a function that marks one target as the published code does, starting from both pictures."""
     import torch
     import torch.nn.functional as F
     from sklearn.cluster import AgglomerativeClustering
 
-    from insid3.annotations import from_labelme
     from insid3.backbones import find, load_encoder
-    from insid3.images import read_image, resize_image, resize_mask
+    from insid3.batch.annotations import from_labelme
+    from insid3.imaging.read import read_image
+    from insid3.imaging.resizing import resize_image, resize_mask
     from insid3.stages.encode import normalise
 
     encoder = load_encoder("dinov2-vits14", device="cpu", engine="torch")
@@ -108,9 +114,9 @@ def plain(size: int) -> Run:
 
 
 def ours(way: str, size: int) -> tuple[Run, Run, Callable[[], dict[str, float]]]:
-    """A target with a kept concept and with a new one, and where the time goes."""
+    """Return functions that mark a target with a kept concept and with a new one, and that time the stages."""
     from insid3 import INSID3
-    from insid3.annotations import from_labelme
+    from insid3.batch.annotations import from_labelme
 
     reference, target = pictures()
     _, drawn = from_labelme(HERE.parent / "src/insid3/app/cheetah1.json", picture=reference)
@@ -125,8 +131,10 @@ def ours(way: str, size: int) -> tuple[Run, Run, Callable[[], dict[str, float]]]
 
 
 def stages(model: Any, target: Path, concept: Any) -> dict[str, float]:
-    """Seconds of each stage of one target, by wrapping the functions that the pipeline calls."""
-    from insid3 import encoded, pipeline
+    """Return the seconds of each stage of one target, by wrapping the functions that the method calls."""
+    from insid3.features import cache, encoded
+    from insid3.methods import base
+    from insid3.methods import insid3 as method
 
     spent: dict[str, float] = {}
     undo = []
@@ -146,9 +154,9 @@ def stages(model: Any, target: Path, concept: Any) -> dict[str, float]:
 
     watch(encoded, "_tokens", "encoder")
     for module, name, what in [
-        (pipeline, "read_image", "read"), (encoded, "resize_image", "resize"), (encoded, "normalise", "normalise"),
-        (pipeline, "debias", "debias"), (pipeline, "backward_votes", "match"), (pipeline, "cluster", "cluster"),
-        (pipeline, "cluster_means", "cluster means"), (pipeline, "to_mask", "pixels"), (pipeline, "score", "trust"),
+        (encoded, "read_image", "read"), (encoded, "resize_image", "resize"), (encoded, "normalise", "normalise"),
+        (cache, "debias", "debias"), (cache, "nearest", "match"), (method, "cluster_windows", "cluster"),
+        (method, "cluster_means", "cluster means"), (base, "to_mask", "pixels"), (base, "presence", "trust"),
     ]:  # fmt: skip
         watch(module, name, what)
     start = time.perf_counter()
@@ -160,7 +168,7 @@ def stages(model: Any, target: Path, concept: Any) -> dict[str, float]:
 
 
 def peak() -> float:
-    """Largest resident memory of this process so far, in GB."""
+    """Return the largest resident memory of this process so far, in GB."""
     status = Path("/proc/self/status")
     if status.exists():
         line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
@@ -171,7 +179,7 @@ def peak() -> float:
 
 
 def one(way: str, size: int) -> dict[str, Any]:
-    """In a process of its own: seconds per target, peak memory in GB, the mask, and where the time goes."""
+    """Return seconds per target, peak memory in GB, the mask, and the seconds of the stages."""
     repeats = REPEATS.get(size, 1)
     if way == "plain":
         runs: dict[str, Run] = {"kept": plain(size)}
@@ -195,7 +203,7 @@ def one(way: str, size: int) -> dict[str, Any]:
 
 
 def in_own_process(*words: object, script: str = __file__) -> dict[str, Any]:
-    """What the script prints as its last line when called with these words."""
+    """Call a script with these words, and return its last line, decoded from JSON."""
     command = [sys.executable, "-W", "ignore", script, *map(str, words)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
@@ -204,8 +212,8 @@ def in_own_process(*words: object, script: str = __file__) -> dict[str, Any]:
     return found
 
 
-def together(turns: list[dict[str, Any]]) -> dict[str, Any]:
-    """One row out of the same way's processes."""
+def merged(turns: list[dict[str, Any]]) -> dict[str, Any]:
+    """Merge the rows of one way's processes."""
     row = {**turns[0], "peak": max(turn["peak"] for turn in turns)}
     for name in {"kept", "new"} & row.keys():
         row[name] = [seconds for turn in turns for seconds in turn[name]]
@@ -229,7 +237,7 @@ def machine() -> str:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Markdown; ratios are to the plain way at the same size."""
+    """Return the table in Markdown; ratios are to the plain way at the same size."""
     lines = [
         "| size | way | s per target, kept concept | faster | s, new concept | faster | peak GB | IoU with plain |",
         "|---|---|---|---|---|---|---|---|",
@@ -298,7 +306,7 @@ def main() -> None:
                 turns.append(in_own_process("--one", way, "--sizes", size))
                 kept, memory = median(turns[-1]["kept"]), turns[-1]["peak"]
                 print(f"{size:5} {WAYS[way]:32} {kept:8.3f} s {memory:6.2f} GB", flush=True)
-        rows += [together([turn for turn in turns if turn["way"] == way]) for way in arguments.ways]
+        rows += [merged([turn for turn in turns if turn["way"] == way]) for way in arguments.ways]
         (arguments.out / "speed.json").write_text(json.dumps({"machine": machine(), "rows": rows}))
     text = f"{machine()}\n\n{table(rows)}\n"
     (arguments.out / "speed.md").write_text(text)

@@ -1,10 +1,10 @@
-"""What a memory of earlier frames is worth, and that a long video takes no more memory than a short one.
+"""Measure the worth of a memory of earlier frames, and the peak memory of a long video.
 
     python benchmarks/video.py clips [--shared DIR]     the video clips of the dev episodes, with and without a memory
-    python benchmarks/video.py long [--seconds 60]      a made 1080p clip: peak memory as it goes on
+    python benchmarks/video.py long [--seconds 60]      a synthetic 1080p clip: peak memory as the run goes on
 
-Clips: mIoU as the paper's, summed over a clip's targets; the first still is the example. They have four stills each, 16
-to 35 frames apart, so each is remembered if it is confident (gap 1).
+Clips: mIoU as in the paper, summed over a clip's targets; the first still is the example. A clip has four stills, 16 to
+35 frames apart, so that every confident still is remembered (gap 1).
 """
 
 import argparse
@@ -22,17 +22,17 @@ from pathlib import Path
 import numpy as np
 
 from insid3 import INSID3
-from insid3.images import read_mask
-from insid3.video.memory import Bank, Memory
+from insid3.imaging.masks import read_mask
+from insid3.video.memory import Memory, MemoryConfig
 
 ROOT = Path(__file__).parent.parent
-BANKS = {
+MEMORIES = {
     "frame by frame": None,
-    "1 frame": Bank(1, 0.6, 1),
-    "2 frames (default)": Bank(2, 0.6, 1),
-    "2 frames, any score": Bank(2, 0.0, 1),
-    "2 frames, score 0.65": Bank(2, 0.65, 1),
-    "2 frames, score 0.7": Bank(2, 0.7, 1),
+    "1 frame": MemoryConfig(1, 0.6, 1),
+    "2 frames (default)": MemoryConfig(2, 0.6, 1),
+    "2 frames, any score": MemoryConfig(2, 0.0, 1),
+    "2 frames, score 0.65": MemoryConfig(2, 0.65, 1),
+    "2 frames, score 0.7": MemoryConfig(2, 0.7, 1),
 }
 
 
@@ -45,11 +45,11 @@ def clips(dev: Path) -> None:
             stills[episode["cls"], episode["ref"][0]].append(episode["tgt"])
     encoded = {name: model.encode(pictures[name]) for names in stills.values() for name in names}
     print(f"| memory | {' | '.join(name for name, _ in stills)} | mean |\n|---|{'---|' * (len(stills) + 1)}")
-    for title, bank in BANKS.items():
+    for title, settings in MEMORIES.items():
         values = []
         for (_, example), names in stills.items():
             concept = model.concept(pictures[example], dev / "masks" / f"{example}.png")
-            memory = Memory(model, [concept], bank) if bank else None
+            memory = Memory(model, [concept], settings) if settings else None
             intersection = union = 0
             for index, name in enumerate(names):
                 found = memory.label(encoded[name]) if memory else model.label(encoded[name], [concept])
@@ -63,14 +63,14 @@ def clips(dev: Path) -> None:
 
 
 def long(seconds: int) -> None:
-    """With a stub encoder, so that nothing else is measured."""
+    """Measure the peak memory of a long clip, with a stub encoder so that nothing else is measured."""
     sys.path.insert(0, str(ROOT / "tests"))
     from clips import write_clip
     from insid3.batch.options import Options
     from insid3.batch.runner import Run
     from insid3.video.clip import Clip
     from insid3.video.film import film
-    from insid3.video.frames import ClipFrames, in_order, overlays
+    from insid3.video.frames import ClipFrames, mark_in_order, overlays
     from stubs import box_mask, colour_model, scene
 
     def moving() -> Iterator[np.ndarray]:
@@ -81,14 +81,19 @@ def long(seconds: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path, out = Path(folder, "long.mp4"), Path(folder, "out")
         write_clip(path, moving(), rate=25)
-        model, bank = colour_model(), Bank()
+        model, settings = colour_model(), MemoryConfig()
         concept = model.concept(
             scene((300, 200, 700, 600), size=(1080, 1920)), box_mask(300, 200, 700, 600, (1080, 1920))
         )
         clip, start = Clip(path), time.perf_counter()
         frames = ClipFrames(clip, range(len(clip.moments)))
         run = Run(
-            model, concept, frames.targets, out, Options(overlays=False), engine=partial(in_order, model, frames, bank)
+            model,
+            concept,
+            frames.targets,
+            out,
+            Options(overlays=False),
+            engine=partial(mark_in_order, model, frames, settings),
         )
         print(f"{len(clip.moments)} frames of 1920 x 1080\n\n| after | peak memory, MB | s |\n|---|---|---|")
         for count, result in enumerate(run, 1):

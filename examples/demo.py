@@ -8,12 +8,12 @@ from pathlib import Path
 from PIL import Image
 
 from insid3 import INSID3
-from insid3.annotations import from_labelme
 from insid3.app.cheetahs import POLYGON, cheetah_pictures
+from insid3.batch.annotations import from_labelme
 from insid3.batch.writers import write_mask, write_overlay
-from insid3.draw import overlay, sheet
-from insid3.images import read_image
-from insid3.labels import MAGENTA
+from insid3.imaging.colours import MAGENTA
+from insid3.imaging.draw import overlay, sheet
+from insid3.imaging.read import read_image
 
 OUT = Path(__file__).parents[1] / "demo"
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from insid3.batch.formats.base import Marked
-from insid3.instances import Instance
-from insid3.labels import Label
+from insid3.batch.formats.marked import Marked
+from insid3.imaging.components import Instance
+from insid3.label_map import Label
 
 LABELS = [Label("cat", 7, (230, 159, 0)), Label('two words, "quoted" & <odd>', 3, (1, 2, 250))]
 SIZE = (90, 120)
@@ -57,7 +57,7 @@ def marked(folder: Path, *names: str) -> list[Marked]:
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         noise = np.random.default_rng(0).integers(0, 255, (*SIZE, 3), np.uint8)
         Image.fromarray(noise).save(folder / path)
-        objects = [Instance.of(shapes[shape], i % 2, 0.25 * (i % 4) + 0.2) for i, shape in enumerate(some)]
+        objects = [Instance.from_mask(shapes[shape], i % 2, 0.25 * (i % 4) + 0.2) for i, shape in enumerate(some)]
         pictures.append(Marked(folder / path, name, SIZE, tuple(objects)))
     return pictures
 

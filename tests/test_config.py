@@ -1,8 +1,10 @@
 """Settings: defaults, checks, messages."""
 
 import json
+import pickle
 import sys
-from typing import Any
+from dataclasses import fields
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -10,8 +12,8 @@ import torch
 
 from insid3 import Config, ConfigError
 from insid3.backbones import REGISTRY, find
-from insid3.config import Defaults
-from insid3.points import checked_points
+from insid3.config import About, Defaults, default_of, flag, kind_of
+from insid3.imaging.points import checked_points
 
 GOOD = Config(518, 30, 0.7)
 
@@ -194,3 +196,34 @@ def test_every_backbone_has_the_preset() -> None:
         assert backbone.defaults is not None
         plus, _ = backbone.defaults.configs("plus")
         plus.check(backbone.name, backbone.patch_size, backbone.channels)
+
+
+def test_every_setting_is_described() -> None:
+    for own in fields(Config):
+        about = own.metadata["about"]
+        assert isinstance(about, About)
+        assert about.help.endswith("."), own.name
+        assert about.help[0].isupper(), own.name
+        assert len(about.help) <= 120
+        assert default_of(own) not in ("", "None", "True", "False"), own.name
+        for choice in (choice for choice in get_args(kind_of(own)) if isinstance(choice, str)):
+            assert own.name in ("aggregation", "solver", "fit", "upsample") or choice in about.help, (own.name, choice)
+
+
+def test_bounds_that_are_described_are_checked() -> None:
+    for own in fields(Config):
+        about, unit = own.metadata["about"], 1 if kind_of(own) is int else 0.1
+        for value in (about.low - unit, about.high + unit):
+            if value not in (float("inf"), -float("inf")):
+                with pytest.raises(ConfigError, match=f"^{own.name} "):
+                    GOOD.but(**{own.name: value})
+
+
+def test_descriptions_change_nothing_about_the_values() -> None:
+    assert pickle.loads(pickle.dumps(GOOD)) == GOOD  # noqa: S301  our own
+    assert hash(GOOD) == hash(Config(518, 30, 0.7))
+    assert list(GOOD.as_dict()) == [own.name for own in fields(Config)]
+
+
+def test_flags_of_the_command_line() -> None:
+    assert [flag(name) for name in ("tau", "crf_size", "overlap")] == ["--tau", "--crf-size", "--tile-overlap"]

@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from insid3 import INSID3, Config, encoded
-from insid3.blocks import in_blocks, is_out_of_memory
+from insid3 import INSID3, Config
 from insid3.errors import SizeError
+from insid3.features import encoded
+from insid3.stages.chunked import in_blocks, is_out_of_memory
 from stubs import ColourEncoder, box_mask, colour_model, scene
 
 

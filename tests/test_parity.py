@@ -15,13 +15,14 @@ from torch import Tensor
 
 import oracles
 from insid3 import INSID3, Config, Segmentation
-from insid3.images import read_image, read_mask, resize_image, resize_mask
+from insid3.imaging.masks import read_mask
+from insid3.imaging.read import read_image
+from insid3.imaging.resizing import resize_image, resize_mask
 from insid3.stages.aggregate import cluster_scores, margins
 from insid3.stages.cluster import cluster, cluster_means
 from insid3.stages.debias import debias, positional_directions
 from insid3.stages.encode import normalise, patch_mask, unit_tokens
-from insid3.stages.localize import backward_votes, candidates, prototype
-from insid3.stages.seed import seed_cluster
+from insid3.stages.localize import backward_votes, candidates, nearest, prototype, seed_cluster
 from insid3.types import Encoder
 
 pytestmark = pytest.mark.parity
@@ -67,7 +68,7 @@ def run(name: str, shared: Path, encoder: Encoder) -> Run:
     debiased = debias(tokens, basis)
     g = prototype(debiased[:-1], patch_masks)
     forward = debiased[-1] @ g
-    votes = backward_votes(debiased[-1], debiased[:-1], patch_masks, torch.zeros(0, encoder.channels))
+    votes = backward_votes([nearest(debiased[-1], shot) for shot in debiased[:-1]], patch_masks)
     stages = {
         "features": features.permute(0, 3, 1, 2), "basis": basis, "patch_masks": patch_masks, "prototype": g,
         "candidates": candidates(forward, votes, len(references)),

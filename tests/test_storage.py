@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and where the cache is."""
+"""Files that appear whole or not at all, and the folder of caches."""
 
 import errno
 import os
@@ -188,7 +188,7 @@ def test_what_killed_processes_left_is_swept(tmp_path: Path) -> None:
     (tmp_path / f".insid3-{uuid4().hex}").symlink_to(tmp_path / "sub")
     sweep(tmp_path)
     assert not dead.exists()
-    assert own.exists()  # somebody's
+    assert own.exists()  # it is no file of this program
     assert deep.exists()
     sweep(tmp_path, deep=True)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [own]

@@ -20,14 +20,15 @@ from safetensors.torch import save_file
 from crafted import chunk, encoded, png
 from hostile import pictures
 from insid3 import Concept, ConceptError
-from insid3.batch.examples import find_examples
+from insid3.batch.concept_files import find_concepts
 from insid3.batch.formats import FORMATS
 from insid3.batch.lines import last_results, read_settings
 from insid3.batch.sources import find_targets
 from insid3.concept_file import FORMAT, VERSION, digest_of
-from insid3.containers.ifd import read_directory
 from insid3.errors import DataError, ImageError, Insid3Error
-from insid3.images import picture_from_bytes, picture_size, read_image
+from insid3.imaging.containers.ifd import read_directory
+from insid3.imaging.opening import picture_from_bytes
+from insid3.imaging.read import picture_size, read_image
 
 
 def written(path: Path, data: bytes | str) -> Path:
@@ -70,7 +71,7 @@ def test_files_of_very_many_pieces_are_refused(
 ) -> None:
     assert picture_size(written(tmp_path / f"few-{name}", data)) in ((4, 4), (8, 8))
     for kind in ("png", "jpeg", "webp"):
-        monkeypatch.setattr(f"insid3.containers.{kind}.MANY", 200)
+        monkeypatch.setattr(f"insid3.imaging.containers.{kind}.MANY", 200)
     with pytest.raises(ImageError, match="is made of more than 200,000 pieces"):
         picture_size(written(tmp_path / name, data))
 
@@ -218,7 +219,7 @@ READERS: dict[str, Callable[[Path], object]] = {
     "a.json": lambda path: FORMATS["labelme"].read(path),
     "instances.json": lambda path: FORMATS["coco"].read(path),
     "annotations.xml": lambda path: FORMATS["cvat"].read(path),
-    "list.json": find_examples,
+    "list.json": find_concepts,
     "a.insid3": Concept.load,
     "run.json": lambda path: read_settings(path.parent),
     "results.jsonl": lambda path: list(last_results(path.parent)),

@@ -16,10 +16,10 @@ from hostile import pictures
 from hostile.worker import limit_memory, outcome
 from insid3.batch.formats import FORMATS
 from insid3.batch.formats import cvat as cvat_format
-from insid3.batch.formats.base import Marked
-from insid3.images import picture_size, read_image
-from insid3.instances import Instance
-from insid3.labels import Label
+from insid3.batch.formats.marked import Marked
+from insid3.imaging.components import Instance
+from insid3.imaging.read import picture_size, read_image
+from insid3.label_map import Label
 
 SIDE, OBJECTS = 9000, 15  #: of a declared picture; canvases of so many objects are more than GROWTH
 GROWTH = 2**30
@@ -33,7 +33,7 @@ def mask(number: int) -> np.ndarray:
 
 
 def runs(found: np.ndarray) -> list[int]:
-    return cvat_format.encoded(found)
+    return cvat_format.run_lengths(found)
 
 
 def coco(folder: Path) -> Path:

@@ -1,4 +1,4 @@
-"""A concept: the references' tokens and masks, as a value that can be kept, copied and saved."""
+"""Concepts: the tokens and masks of references, as values that can be kept, copied and saved."""
 
 import json
 import os
@@ -14,10 +14,10 @@ from PIL import Image
 from safetensors.torch import save
 from torch import Tensor
 
+from insid3.checks.numbers import is_whole, plain, told
 from insid3.concept_file import FORMAT, LARGEST_ID, VERSION, digest_of, pack_files, read
 from insid3.errors import ConceptError
-from insid3.images import Source
-from insid3.numbers import is_whole, plain, told
+from insid3.imaging.opening import Source, file_digest
 from insid3.storage import write_bytes
 from insid3.types import Encoder
 
@@ -25,9 +25,9 @@ _NO_THUMBNAIL = np.zeros((1, 1, 3), np.uint8)
 _PER_SHOT = ("tokens", "patch_masks", "masks", "image_sizes", "sources", "thumbnails", "files")  #: a value for each
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Concept:
-    """What `INSID3.concept` makes of one or several reference pictures; everything else follows from it.
+    """A concept to mark: tokens and masks of one or several references, made by `INSID3.concept`.
 
     Attributes:
         name: what the concept is called in results.
@@ -42,10 +42,10 @@ class Concept:
         negatives: (m, c) raw unit tokens of pictures without the concept.
         id: its number in exports, 1 or more; by its place among others if None.
         colour: RGB in which it is shown; likewise.
-        files, negative_files: what tells each shot's and each negative's file from others (`known.digest_of`), "" where
+        files, negative_files: what tells each shot's and each negative's file from others (`file_digest`), "" where
             there is none: such a picture's own mask is known.
-        given: the concept without shots that were found, not drawn, which masks are scored against; itself if None. Not
-            saved.
+        drawn: the concept without shots that were found and not drawn, which masks are scored against; itself if None.
+            Not saved.
     """
 
     name: str
@@ -62,7 +62,7 @@ class Concept:
     negatives: Float[Tensor, "m c"]
     id: int | None = None
     colour: tuple[int, int, int] | None = None
-    given: "Concept | None" = None
+    drawn: "Concept | None" = None
     files: tuple[str, ...] = ()
     negative_files: tuple[str, ...] = ()
 
@@ -98,18 +98,25 @@ class Concept:
                 raise ConceptError(f"a concept's colour is RGB from 0 to 255, got {told(colour)}")
             object.__setattr__(self, "colour", rgb)
 
+    def __repr__(self) -> str:
+        masks = "" if self.masks else ", no masks"
+        negatives = f", {len(self.negatives)} patches of negatives" if len(self.negatives) else ""
+        sources = ", ".join(self.sources[:3]) + (", ..." if self.shots > 3 else "")
+        shots = f"{self.shots} shot{'s' * (self.shots != 1)} ({sources})"
+        return f"Concept({self.name!r}, {shots}{masks}{negatives}, {self.backbone}, size {self.size})"
+
     @property
     def shots(self) -> int:
         return len(self.tokens)
 
     def with_shots(self, other: "Concept") -> "Concept":
-        """The shots of both; everything else is this one's."""
+        """Return this concept with the shots of another one after its own."""
         return replace(self, **{name: getattr(self, name) + getattr(other, name) for name in _PER_SHOT})
 
     def shot_of(
         self, source: str, tokens: Float[Tensor, "n c"], patches: Bool[Tensor, "n"], mask: Bool[np.ndarray, "_ _"]
     ) -> "Concept":
-        """This concept as it was found in one other picture, in the place of its own shots.
+        """Return this concept with one picture in which it was found in the place of its own shots.
 
         Args:
             source: what the picture is called.
@@ -122,10 +129,10 @@ class Concept:
         )  # fmt: skip
 
     def accept(self, encoder: Encoder, fit: str, *sizes: int) -> None:
-        """Whether the encoder would have made these tokens, at one of these sizes.
+        """Check that the encoder would have made these tokens, at one of these sizes.
 
         Raises:
-            ConceptError: no; says what differs.
+            ConceptError: backbone, weights, fit or size differ.
         """
         if self.backbone != encoder.name:
             raise ConceptError(
@@ -150,13 +157,17 @@ class Concept:
 
     @property
     def digest(self) -> str:
-        """16 hex digits that tell two concepts apart, whatever they are called."""
+        """The 16 hex digits that tell two concepts apart, whatever their names."""
         tensors, header = self._pack()
         told = {key: value for key, value in header.items() if key not in ("id", "colour")}
         return digest_of(tensors, json.dumps({**told, "name": "", "sources": []}))[:16]
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write to a .insid3 file (safetensors), whole or not at all; OutputError where it cannot be written."""
+        """Write a .insid3 file (safetensors), whole or not at all.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
         tensors, header = self._pack()
         text = json.dumps(header)
         metadata = {"format": FORMAT, "version": str(VERSION), "header": text, "sha256": digest_of(tensors, text)}
@@ -165,10 +176,10 @@ class Concept:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Concept":
-        """Read what `save` wrote.
+        """Read a .insid3 file.
 
         Raises:
-            ConceptError: missing, damaged, of a newer version, or not a concept.
+            ConceptError: the file is missing, damaged, of a newer version, or holds no concept.
         """
         return cls(**read(Path(path)))
 
@@ -189,9 +200,19 @@ class Concept:
 
 
 def stem_of(picture: Source) -> str:
-    """What a concept is called by its picture: the file's name without suffix, or "concept" where there is no file."""
+    """Name a concept by its picture: the file's name without suffix, or "concept" where there is no file."""
     file = getattr(picture, "filename", "") if isinstance(picture, Image.Image) else picture
-    if isinstance(file, np.ndarray) or not file:
+    if not isinstance(file, str | os.PathLike) or not os.fspath(file):
         return "concept"
     stem = "".join(letter if letter.isprintable() else "_" for letter in PurePath(os.fspath(file)).stem)
     return stem if stem.strip() else "concept"
+
+
+def digest_among(path: Path, concepts: Sequence[Concept]) -> str:
+    """Return the digest of a file; "", without reading the file, where no picture of the concepts has as many bytes."""
+    try:
+        start = f"{path.stat().st_size}-"
+    except (OSError, ValueError):
+        return ""
+    files = (file for concept in concepts for file in (*concept.files, *concept.negative_files))
+    return file_digest(path) if any(file.startswith(start) for file in files) else ""

@@ -1,7 +1,7 @@
-"""Concept files, read as what a stranger may have made: nothing is allocated before the file has told what it holds.
+"""Reader of concept files, which a stranger may have made: types and shapes are checked before tensors are loaded.
 
-A file is safetensors with the metadata `format`, `version`, `header` (JSON) and `sha256`. The checksum finds damage
-only: whoever changes a file can make it anew.
+A concept file is safetensors with the metadata `format`, `version`, `header` (JSON), `sha256` and `files`. The checksum
+finds damage only: whoever changes a file can compute it anew.
 """
 
 import hashlib
@@ -17,14 +17,14 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from insid3.checks.parsing import Flaw, as_dict, as_list, as_whole, json_of, parsing, shown
 from insid3.errors import ConceptError
-from insid3.parsing import Flaw, as_dict, as_list, as_whole, json_of, parsing, shown
 
 FORMAT, VERSION = "insid3-concept", 1
 LARGEST_ID = 2**31
-KEYS = ("name", "backbone", "weights_hash", "size", "fit", "image_sizes", "sources")  #: of the header
-OPTIONAL = ("id", "colour")  #: likewise, where a concept has them
-_FLOATS = ("F32", "F16", "BF16")  # the last two become float32
+KEYS = ("name", "backbone", "weights_hash", "size", "fit", "image_sizes", "sources")  #: entries of the header
+OPTIONAL = ("id", "colour")  #: entries of the header that a concept need not have
+_FLOATS = ("F32", "F16", "BF16")
 # Types and number of dimensions.
 _PARTS: dict[str, tuple[tuple[str, ...], int]] = {
     "tokens": (_FLOATS, 2),
@@ -37,18 +37,18 @@ _LONG = 4096  # characters of a name or path
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Return what `Concept` is made of.
+    """Return the fields of a `Concept` from a concept file.
 
-    Tokens of half precision become float32. Characters that cannot be shown become `_`, in names and in sources.
+    Tokens of half precision become float32. Characters of names and sources that cannot be shown become `_`.
 
     Raises:
-        ConceptError: missing, damaged, of a newer version, or not a concept.
+        ConceptError: the file is missing, damaged, of another version, or no concept file.
     """
     if not path.is_file():
         raise ConceptError(f"concept {path}: no such file")
     with parsing(path, "concept", ConceptError):
         try:
-            file = safe_open(path, "pt")  # it holds sizes and places against the file's own size
+            file = safe_open(path, "pt")  # checks sizes and places of tensors against the size of the file
         except (SafetensorError, OSError) as error:
             raise ConceptError(f"concept {path} is damaged or not a concept file: save it again") from error
         with file:
@@ -63,7 +63,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def digest_of(tensors: dict[str, Tensor], header: str) -> str:
-    """Return the SHA-256 of tensors and header, as hex digits."""
+    """Return the SHA-256 of tensors and header, in hex digits."""
     digest = hashlib.sha256(header.encode("utf-8", "surrogatepass"))
     for name in sorted(tensors):
         digest.update(f"{name} {tensors[name].dtype} {list(tensors[name].shape)}".encode())
@@ -84,7 +84,7 @@ def _check_version(path: Path, told: dict[str, str]) -> None:
 
 
 def _header(text: str) -> dict[str, Any]:
-    """What the header says, each entry as it should be."""
+    """Return the entries of the header, checked."""
     told = as_dict(json_of(text), "header")
     for key in KEYS:
         if key not in told:
@@ -111,7 +111,7 @@ def _header(text: str) -> dict[str, Any]:
 
 
 def _check_tensors(file: Any, header: dict[str, Any]) -> None:
-    """Types and shapes of all tensors against each other and the header."""
+    """Check types and shapes of all tensors against each other and against the header."""
     told = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118  not a dict
     types = {name: str(part.get_dtype()) for name, part in told.items()}
     shapes = {name: [int(side) for side in part.get_shape()] for name, part in told.items()}
@@ -162,13 +162,13 @@ def _fields(tensors: dict[str, Tensor], header: dict[str, Any]) -> dict[str, Any
 
 
 def pack_files(files: Sequence[str], negative_files: Sequence[str]) -> str:
-    """Return what tells the files of shots and negatives from others, with a checksum, as text."""
+    """Return the digests of the files of shots and negatives as text, after a checksum."""
     text = json.dumps([list(files), list(negative_files)])
     return f"{hashlib.sha256(text.encode()).hexdigest()} {text}"
 
 
 def _files(told: dict[str, str], shots: int) -> dict[str, Any]:
-    """What `pack_files` made; older versions wrote nothing of it."""
+    """Return the digests that `pack_files` wrote; none from older versions, which wrote none."""
     if unknown := told.keys() - {"format", "version", "header", "sha256", "files"}:
         raise Flaw(f"has an unknown entry {shown(min(unknown))}")
     if "files" not in told:

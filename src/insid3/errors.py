@@ -1,4 +1,7 @@
-"""What can go wrong, by what has to be mended. Messages say what was expected, what came, what to do."""
+"""The errors that this package raises on purpose. Each class says what has to be mended.
+
+Messages say what was expected, what came, and what to do.
+"""
 
 
 class Insid3Error(Exception):
@@ -41,4 +44,4 @@ class MissingExtraError(Insid3Error, ImportError):
 
 
 class SizeError(Insid3Error, MemoryError):
-    """Not enough memory for this size."""
+    """A size that needs more memory than there is."""

@@ -1,7 +1,7 @@
-"""Files that appear whole or not at all, whoever wrote them; the cache folder; results that a second run continues.
+"""The one writer of files: each appears whole or not at all.
 
-Every file of the project is written here: beside its place under a temporary name, flushed to disk, its size checked,
-then renamed. So a full disk, a crash or a kill leaves the old content or the new, never a part.
+Every file is written beside its place under a temporary name, flushed to disk, checked for its size, then renamed.
+So a full disk, a crash or a kill leaves the old content or the new content, never a part.
 """
 
 import codecs
@@ -21,7 +21,7 @@ from insid3.errors import Insid3Error, OutputError
 
 try:
     import fcntl
-except ImportError:  # Windows, which deletes no file that is open
+except ImportError:  # Windows, which refuses to delete open files
     fcntl = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
@@ -30,64 +30,60 @@ if TYPE_CHECKING:
 CACHES = ("weights", "compiled", "basis")  #: folders of `cache_dir` that may be deleted at any time
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _TEMPORARY = re.compile(r"\.insid3-[0-9a-f]{32}(\..+)?")
-_swept: set[Path] = set()  # folders into which this process has written
+_swept: set[Path] = set()  # folders that this process has written to
 
 
 def cache_dir() -> Path:
-    """Where what can be made again is kept: $INSID3_CACHE, else $XDG_CACHE_HOME/insid3, else ~/.cache/insid3."""
+    """Return the folder of caches: $INSID3_CACHE, else $XDG_CACHE_HOME/insid3, else ~/.cache/insid3."""
     if own := os.environ.get("INSID3_CACHE"):
         return Path(own).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "insid3"
 
 
 def write_bytes(path: str | os.PathLike[str], content: bytes | memoryview) -> None:
-    """Write a file, whole or not at all; make its folder if there is none.
+    """Write a file, and make its folder if there is none.
 
     Raises:
-        OutputError: the disk is full, or the place cannot be written to.
+        OutputError: the disk is full, or the path cannot be written to.
     """
     with byte_stream(path) as file:
         file.write(content)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write a text file in UTF-8; bytes of names that are no text as escapes, which JSON reads as them.
-
-    Raises:
-        OutputError: as `write_bytes`.
-    """
+    """Write a text file in UTF-8 as `write_bytes` does; bytes of names that are no text become escapes of JSON."""
     write_bytes(path, text.encode(errors="backslashreplace"))
 
 
 def write_picture(path: str | os.PathLike[str], image: "Image", **options: Any) -> None:
     """Write a picture in the format of the path's suffix.
 
-    Pillow's own writers do not tell that a disk is full: some leave half a picture and report success.
+    Pillow's own writers do not report a full disk: some leave half a picture without an error.
 
     Args:
-        options: of Pillow's encoder, such as quality=88.
+        options: options of Pillow's encoder, such as quality=88.
 
     Raises:
-        OutputError: as `write_bytes`; or the format cannot hold the picture.
+        OutputError: the format cannot hold the picture, the disk is full, or the path cannot be written to.
     """
     from PIL import Image
 
     encoded, suffix = io.BytesIO(), Path(path).suffix.lower()
     try:
         image.save(encoded, Image.registered_extensions()[suffix], **options)
-    except (KeyError, OSError, ValueError) as error:  # a format that Pillow only reads, or that has no such pictures
+    except (KeyError, OSError, ValueError) as error:  # Pillow only reads the format, or it has no such pictures
         raise OutputError(f"{path}: no {suffix or 'such'} file can hold this picture: write it as .png") from error
     write_bytes(path, encoded.getbuffer())
 
 
 @contextmanager
 def byte_stream(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """Open a file that may be more than memory for writing; it has its name when the block ends without an error.
+    """Open a file for writing that may be larger than memory; the file gets its name if the block ends without error.
 
-    Libraries that write to files get this one, not a path.
+    Libraries that write files are given this stream instead of a path.
 
     Raises:
-        OutputError: as `write_bytes`.
+        OutputError: the disk is full, or the path cannot be written to.
     """
     with _beside(Path(path)) as (temporary, file):
         yield file
@@ -97,43 +93,43 @@ def byte_stream(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
 @contextmanager
 def text_stream(path: str | os.PathLike[str]) -> Iterator[TextIO]:
-    """Open a text file in UTF-8 as `byte_stream` does; lines end as they are written."""
+    """Open a text file in UTF-8 as `byte_stream` does, without translating line ends."""
     with byte_stream(path) as file:
         yield cast(TextIO, codecs.getwriter("utf-8")(file))
 
 
 def link_or_copy(source: Path, place: Path) -> None:
-    """Put a file in a second place: a hard link, or a copy on another disk; nothing where there is one already.
+    """Hard-link a file to a second place, or copy it to another disk; do nothing if the place is taken.
 
     Raises:
-        OutputError: as `write_bytes`.
+        OutputError: the disk is full, or the place cannot be written to.
     """
-    with saying(place):
+    with output_errors(place):
         if place.is_symlink() or place.exists():
             return
         place.parent.mkdir(parents=True, exist_ok=True)
         try:
             os.link(os.path.realpath(source), place)
-        except FileExistsError:  # somebody was faster
+        except FileExistsError:  # another process was faster
             return
         except OSError:
             copy(source, place)
 
 
 def copy(source: Path, place: Path) -> None:
-    """Put a file's bytes in a second place; OutputError as `write_bytes`."""
+    """Copy the content of a file; OutputError if the disk is full, or the place cannot be written to."""
     with byte_stream(place) as new, source.open("rb") as old:
         shutil.copyfileobj(old, new, 2**20)
 
 
 def append_line(path: Path, record: dict[str, Any]) -> None:
-    """Add a line to a file of one JSON object a line; one that was cut off at the end gives way to it.
+    """Append a line to a file of one JSON object a line, in place of a last line that was cut off.
 
     Raises:
-        OutputError: as `write_bytes`; the file is as it was before.
+        OutputError: the disk is full, or the path cannot be written to. The file keeps its old lines.
     """
     line = memoryview(json.dumps(record).encode() + b"\n")
-    with saying(path), path.open("ab+", buffering=0) as file:
+    with output_errors(path), path.open("ab+", buffering=0) as file:
         end = _end_of_lines(file)
         if end < file.seek(0, os.SEEK_END):
             file.truncate(end)
@@ -148,18 +144,18 @@ def append_line(path: Path, record: dict[str, Any]) -> None:
 
 
 def write_lines(path: Path, records: Iterable[dict[str, Any]]) -> None:
-    """Write a file of one JSON object a line; OutputError as `write_bytes`."""
+    """Write a file of one JSON object a line; OutputError if the disk is full, or the path cannot be written to."""
     with text_stream(path) as file:
         file.writelines(json.dumps(record) + "\n" for record in records)
 
 
 def sweep(folder: Path, *, deep: bool = False) -> None:
-    """Delete what killed processes left half-written in a folder; what a living one is writing stays.
+    """Delete the half-written files that killed processes left in a folder, and keep those of living processes.
 
-    The first file that a process writes into a folder does this too.
+    Each process does this too before it writes its first file into a folder.
 
     Args:
-        deep: also in the folders below.
+        deep: sweep all folders below as well.
     """
     for parent, folders, names in os.walk(folder):
         if not deep:
@@ -170,14 +166,14 @@ def sweep(folder: Path, *, deep: bool = False) -> None:
 
 
 @contextmanager
-def saying(path: Path | None = None) -> Iterator[None]:
-    """Say what to do about a full disk or a place that cannot be written to.
+def output_errors(path: Path | None = None) -> Iterator[None]:
+    """Turn an OSError into an OutputError that tells what to do about a full disk or a path that cannot be written to.
 
     Args:
-        path: named where the error itself names none, or a temporary file.
+        path: path for the message if the error names none, or a temporary file.
 
     Raises:
-        OutputError: for any OSError that is not one of ours.
+        OutputError: the block raised an OSError that is no error of this package.
     """
     try:
         yield
@@ -196,13 +192,17 @@ def saying(path: Path | None = None) -> Iterator[None]:
 
 
 def writing(write: Callable[[], object]) -> None:
-    """Do what changes the disk; OutputError as `saying`."""
-    with saying():
+    """Call a function that changes the disk; OutputError if the disk is full or refuses the change."""
+    with output_errors():
         write()
 
 
 def flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """{"a": {"b": 1}} as {"a.b": 1}."""
+    """Return nested settings as one level.
+
+    >>> flat({"a": {"b": 1}})
+    {'a.b': 1}
+    """
     result: dict[str, Any] = {}
     for key, value in settings.items():
         result |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
@@ -210,27 +210,27 @@ def flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def differences(before: dict[str, Any], now: dict[str, Any], ignored: Iterable[str] = ()) -> list[str]:
-    """What two runs' flat settings differ in, as "size 280 not 518"; only what is set now."""
+    """List the differences of two runs' flat settings as "size 280 not 518", among the settings of the present run."""
     differ = [key for key, value in now.items() if key not in ignored and before.get(key) != value]
     return [f"{key} {before.get(key)} not {now[key]}" for key in differ]
 
 
 @contextmanager
 def _beside(path: Path) -> Iterator[tuple[Path, BinaryIO]]:
-    """A temporary file beside `path`, flushed to disk and renamed to it in the end. The open file marks it as alive."""
-    with saying(path):
+    """Open a temporary file beside `path`, which is flushed to disk and renamed to `path` in the end."""
+    with output_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.parent not in _swept:
-            _swept.add(path.parent)
-            sweep(path.parent)
+        if (folder := path.parent.absolute()) not in _swept:
+            _swept.add(folder)
+            sweep(folder)
         temporary, file = _created(path)
         try:
             with file:
                 yield temporary, file
                 os.fsync(file.fileno())
-                if fcntl:  # while it is locked: nobody sweeps it away
+                if fcntl:  # renamed while it is locked, so that no other process sweeps it away
                     temporary.replace(path)
-            if not fcntl:  # Windows renames no file that is open
+            if not fcntl:  # Windows refuses to rename open files
                 temporary.replace(path)
         except BaseException:
             with suppress(OSError):
@@ -239,21 +239,21 @@ def _beside(path: Path) -> Iterator[tuple[Path, BinaryIO]]:
 
 
 def _created(path: Path) -> tuple[Path, BinaryIO]:
-    """A new file beside `path`, locked for as long as it is open."""
+    """Create a temporary file beside `path`, locked for as long as it is open."""
     while True:
         temporary = path.with_name(f".insid3-{uuid4().hex}{path.suffix}")
         file = cast(BinaryIO, temporary.open("xb"))
         if fcntl is None:
             return temporary, file
-        with suppress(OSError):  # not every disk knows locks
-            fcntl.flock(file, fcntl.LOCK_EX)  # waits for who sweeps at this moment
+        with suppress(OSError):  # some disks have no locks
+            fcntl.flock(file, fcntl.LOCK_EX)  # waits for a process that is sweeping
         if os.fstat(file.fileno()).st_nlink:
             return temporary, file
         file.close()  # it was swept away before it was locked
 
 
 def _remove_dead(file: Path) -> None:
-    """Delete a temporary file unless somebody has it open, or that cannot be told."""
+    """Delete a temporary file unless a process has it open, or may have it open."""
     with suppress(OSError):
         if file.is_symlink() or not file.is_file():
             return
@@ -271,7 +271,7 @@ def _check_size(file: Path, written: int) -> None:
 
 
 def _end_of_lines(file: BinaryIO, step: int = 2**16) -> int:
-    """How many bytes of a file are whole lines."""
+    """Return the number of bytes at the beginning of a file that are whole lines."""
     end = file.seek(0, os.SEEK_END)
     while end:
         begin = max(0, end - step)

@@ -17,7 +17,8 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from insid3.app.cheetahs import cheetah_pictures
-from insid3.images import picture_size, read_mask
+from insid3.imaging.masks import read_mask
+from insid3.imaging.read import picture_size
 from stubs import free_port
 
 expect.set_options(timeout=20_000)  # machines are busy

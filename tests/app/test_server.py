@@ -22,7 +22,7 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 
 from insid3 import INSID3
-from insid3.images import read_mask
+from insid3.imaging.masks import read_mask
 from stubs import box_mask, colour_model, free_port, scene
 
 HERE = Path(__file__).parent

@@ -14,17 +14,16 @@ import pytest
 from PIL import Image
 
 from insid3 import INSID3, Concept, ConceptError, ConfigError, ImageError, MaskError
-from insid3.annotations import from_labelme
 from insid3.app.archive import pack
 from insid3.app.cheetahs import POLYGON, cheetah_pictures
 from insid3.app.same import Same
 from insid3.app.session import MOST_TARGETS, Example, Session, Settings
 from insid3.app.sessions import Kept, Turns
+from insid3.batch.annotations import from_labelme
 from insid3.config import Defaults
 from insid3.errors import OutputError
-from insid3.images import read_mask
-from insid3.labels import MAGENTA, PALETTE
-from insid3.stages.cluster import cluster
+from insid3.imaging.colours import MAGENTA, PALETTE
+from insid3.imaging.masks import read_mask
 from stubs import ColourEncoder, box_mask, colour_model, scene
 
 BOX = (16, 16, 48, 48)
@@ -136,12 +135,14 @@ def test_ranks_leave_nothing_behind(session: Session, files: dict[str, Path], mo
     settings = started(session, files, "corner")
     list(session.mark(settings, "red", MAGENTA))
     seen = session.features.seen(session.targets[0].path)
-    before, clustered = len(seen.encoded._kept), Mock(wraps=cluster)
-    monkeypatch.setattr("insid3.derived.cluster", clustered)
+    kept = session.features.model.cache._kept.tensors
+    before = kept[seen.encoded.tokens].values.copy()
     for rank in (0, 1, 2, 3, 4):
         list(session.mark(Settings(settings.threshold, settings.tau, rank), "red", MAGENTA))
-    assert len(seen.encoded._kept) <= before
-    assert not clustered.called  # raw tokens are clustered, whatever the rank
+    assert len(kept[seen.encoded.tokens].tensors) <= 1  # bases of which debiased tokens are kept
+    after = kept[seen.encoded.tokens].values
+    assert all(after[key] is value for key, value in before.items())  # raw tokens are clustered, whatever the rank
+    assert len(before) == len(after) == 1
 
 
 def test_painting(session: Session, files: dict[str, Path], tmp_path: Path) -> None:

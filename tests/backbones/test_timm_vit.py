@@ -20,7 +20,7 @@ from torch import Tensor
 from insid3 import INSID3, ConfigError, WeightsError
 from insid3.backbones import REGISTRY, find, load_encoder
 from insid3.backbones.layouts import dinov3_state
-from insid3.backbones.registry import SATELLITE
+from insid3.backbones.registry import SATELLITE_BACKBONES
 from insid3.backbones.timm_vit import is_cached, resolve
 from insid3.types import Encoder
 from layouts import meta_names, newer, to_transformers
@@ -84,7 +84,7 @@ def test_formats_are_told_apart_by_name(format: str, files: dict[str, Path], sta
 )
 @pytest.mark.parametrize("convert", [dict, to_transformers, newer])
 def test_gated_sizes_fit_timm_exactly(architecture: str, state: State, convert: Callable[[State], State]) -> None:
-    """S+ and 7B by shapes alone, on the meta device."""
+    """S+ and 7B are compared by shapes alone, on the meta device."""
     assert architecture in {backbone.architecture for backbone in REGISTRY.values()}
     with torch.device("meta"):
         model = timm.create_model(architecture, num_classes=0, dynamic_img_size=True)
@@ -218,7 +218,9 @@ def test_hub_cache_is_used(
     assert load_encoder("dinov3-vits16", local_files_only=True).weights_hash == dinov3.weights_hash
 
 
-@pytest.mark.parametrize("backbone", [*REGISTRY.values(), *SATELLITE.values()], ids=lambda backbone: backbone.name)
+@pytest.mark.parametrize(
+    "backbone", [*REGISTRY.values(), *SATELLITE_BACKBONES.values()], ids=lambda backbone: backbone.name
+)
 def test_registry_states_facts(backbone: Any) -> None:
     """Architectures, hub names and sizes are timm's."""
     ending = ".sat493m" if backbone.kind == "SAT-493M" else ""
@@ -248,7 +250,7 @@ def test_unknown_backbones(name: str, message: str, stand_in: SimpleNamespace) -
 
 @pytest.mark.parametrize("name", ["test_vit", "test_vit.r160_in1k"])
 def test_any_vit_of_timm(name: str, tmp_path: Path, pictures: dict[str, Path]) -> None:
-    """With a file that still has its classifier; settings nobody has tuned are announced."""
+    """The file still has its classifier; a warning says that the settings are not calibrated."""
     torch.manual_seed(0)
     model = timm.create_model("test_vit")
     path = tmp_path / "weights.safetensors"

@@ -1,4 +1,4 @@
-"""What fails alone, what stops a run; and corrections as other programs save them."""
+"""Failures of one target, failures that stop a run, and corrections as other programs save them."""
 
 import errno
 from collections.abc import Callable
@@ -10,12 +10,13 @@ import pytest
 from PIL import Image
 
 from insid3 import INSID3, Concept
-from insid3.batch.learn import find_corrections
+from insid3.batch.corrections import find_corrections
 from insid3.batch.options import Options
 from insid3.batch.runner import Run
 from insid3.batch.sources import Target, find_targets
 from insid3.errors import ConfigError, MaskError, OutputError, SizeError
-from insid3.labels import PALETTE, Label
+from insid3.imaging.colours import PALETTE
+from insid3.label_map import Label
 from stubs import scene
 
 BOX = (16, 16, 48, 48)
@@ -70,8 +71,8 @@ STOPS = {
 
 
 def failing(monkeypatch: pytest.MonkeyPatch, model: INSID3, what: str, fail: Callable[..., Any]) -> None:
-    """For the second target only."""
-    import insid3.batch.work as work
+    """Raise an error for the second target only."""
+    import insid3.batch.worker as work
 
     place, seen = (model, []) if hasattr(model, what) else (work, list[int]())
     original = getattr(place, what)
@@ -114,7 +115,7 @@ def test_what_every_picture_would_suffer_from_stops_the_run(
 
 LABELS = [
     Label(f"c{i}", i + 1, PALETTE[i % len(PALETTE)]) for i in range(9)
-]  # the last two have the first two's colours
+]  # the last two share the colours of the first two
 INDEX = np.zeros((12, 12), np.uint8)
 INDEX[:4], INDEX[4:8, :6], INDEX[8:, 6:] = 1, 2, 8
 SHORT = np.where(INDEX == 8, 0, INDEX)
@@ -134,7 +135,7 @@ def read(tmp_path: Path, image: Image.Image, labels: list[Label]) -> np.ndarray:
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (0, 2, 1), (2, 0, 1), (1, 2, 0)])
 def test_a_palette_in_any_order_is_of_colours(tmp_path: Path, order: tuple[int, ...]) -> None:
-    """As GIMP and others save it, which number colours as they come."""
+    """GIMP and other programs number colours in the order in which they occur."""
     colours = [(0, 0, 0), LABELS[0].colour, LABELS[1].colour]
     shuffled = Image.fromarray(np.argsort(order)[SHORT].astype(np.uint8), "L")
     shuffled.putpalette(palette(*(colours[i] for i in order)))

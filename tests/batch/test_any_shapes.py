@@ -1,4 +1,4 @@
-"""Whatever is marked comes back out of every format."""
+"""Masks of any shape survive every format."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,9 +12,9 @@ from scipy import ndimage
 from annotation_files.drawn import any_masks
 from annotation_files.table import SIZE, photo
 from insid3.batch.formats import FORMATS
-from insid3.batch.formats.base import Marked
+from insid3.batch.formats.marked import Marked
 from insid3.batch.formats.reading import Reading
-from insid3.instances import Instance
+from insid3.imaging.components import Instance
 from shapes import LABELS, iou
 
 EXACT = ("png", "coco", "voc", "label-studio")
@@ -27,7 +27,7 @@ def test_any_shapes_come_back(name: str, data: st.DataObject) -> None:
     masks = any_masks(lambda least, most: data.draw(st.integers(least, most)))
     with TemporaryDirectory() as place:
         folder = Path(place)
-        objects = tuple(Instance.of(mask, i % 2) for i, mask in enumerate(masks))
+        objects = tuple(Instance.from_mask(mask, i % 2) for i, mask in enumerate(masks))
         picture = Marked(photo(folder / "photos" / "a.png"), "a", SIZE, objects)
         FORMATS[name].write(LABELS, [picture], folder / "out")
         reading = Reading(images=folder / "photos", strict=True)

@@ -1,4 +1,4 @@
-"""Runs with several concepts, instances and what is cleaned, ignored or cut; corrections; rethresholding; review."""
+"""Runs with several concepts, instances, cleaning and regions; corrections; rethresholding; review."""
 
 import json
 from dataclasses import replace
@@ -10,18 +10,18 @@ import pytest
 from PIL import Image
 
 from insid3 import INSID3, Concept
+from insid3.batch.concept_files import find_concepts
 from insid3.batch.convert import convert
-from insid3.batch.examples import find_examples
+from insid3.batch.corrections import find_corrections, learn
 from insid3.batch.formats import FORMATS
-from insid3.batch.learn import find_corrections, learn
 from insid3.batch.options import Options
 from insid3.batch.rethreshold import rethreshold
-from insid3.batch.review import again, doubts, strays
+from insid3.batch.review import doubts, learning_command, strays
 from insid3.batch.runner import Run
 from insid3.batch.sources import Target, find_targets
-from insid3.batch.work import Result, slugs
+from insid3.batch.worker import Result, slugs
 from insid3.errors import ConceptError, ConfigError, DataError, ImageError, MaskError, OutputError
-from insid3.labels import Label, numbered
+from insid3.label_map import Label, numbered
 from stubs import box_mask, colour_model, scene
 
 BOX = (16, 16, 48, 48)
@@ -40,7 +40,7 @@ def concepts(model: INSID3) -> list[Concept]:
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """Red left and green right; two red boxes; nothing."""
+    """Make three pictures: red left and green right; two red boxes; nothing."""
     (tmp_path / "photos").mkdir()
     both = scene((16, 0, 48, 24))
     both[16:48, 40:64] = scene((16, 40, 48, 64), colour=1)[16:48, 40:64]
@@ -165,13 +165,13 @@ def pixels_of(model: INSID3, concepts: list[Concept], photos: Path, options: Opt
 
 def test_holes_of_others_stay_theirs() -> None:
     ring, middle = box_mask(8, 8, 40, 40) & ~box_mask(16, 16, 32, 32), box_mask(20, 20, 28, 28)
-    window = (slice(0, 64), slice(0, 64))
-    filled = Options(fill_holes=True).finish([ring, middle], (64, 64), window, None)
+    region = (slice(0, 64), slice(0, 64))
+    filled = Options(fill_holes=True).finish([ring, middle], (64, 64), region, None)
     assert filled[0].sum() == 32 * 32 - 8 * 8
     assert (filled[1] == middle).all()
-    apart = Options(fill_holes=True, overlap="all").finish([ring, middle], (64, 64), window, None)
+    apart = Options(fill_holes=True, overlap="all").finish([ring, middle], (64, 64), region, None)
     assert apart[0].sum() == 32 * 32
-    ignored = Options(fill_holes=True).finish([ring], (64, 64), window, middle)
+    ignored = Options(fill_holes=True).finish([ring], (64, 64), region, middle)
     assert ignored[0].sum() == 32 * 32 - 8 * 8
 
 
@@ -271,7 +271,7 @@ def test_corrections_become_results_and_shots(model: INSID3, concepts: list[Conc
     mine = concepts[:2]
     before = run(model, mine, photos)
     drawn = np.zeros((64, 64), np.uint8)
-    drawn[:24, :24], drawn[40:, 40:] = 1, 2  # somebody thinks that one of the two red boxes is green
+    drawn[:24, :24], drawn[40:, 40:] = 1, 2  # the correction says that one of the two red boxes is green
     correct(photos, "two.png", drawn)
     after = taught(model, mine, photos)
     assert set(after) == {"both", "none", "two"}
@@ -429,7 +429,7 @@ def test_review_lists_the_least_certain_first(model: INSID3, concepts: list[Conc
     correct(photos, "stray.png", np.zeros((64, 64), np.uint8))
     assert [doubt.corrected for doubt in doubts(out)] == [True, False, False]
     assert strays(out, doubts(out)) == ["stray.png"]
-    assert again(out) == f"insid3 segment --config {out / 'run.toml'} --learn-from {out / 'corrected'}"
+    assert learning_command(out) == f"insid3 segment --config {out / 'run.toml'} --learn-from {out / 'corrected'}"
     (out / "corrected" / "stray.png").unlink()
     taught(model, concepts[:1], photos)
     assert [Path(doubt.target).stem for doubt in doubts(out)] != ["none"]
@@ -450,19 +450,19 @@ def test_examples_in_folders(model: INSID3, tmp_path: Path) -> None:
         Image.fromarray(box_mask(0, 0, 32, 32).astype(np.uint8) * 255).save(folder / "2_mask.png")
     (tmp_path / "examples" / "red" / "negative").mkdir()
     Image.fromarray(scene()).save(tmp_path / "examples" / "red" / "negative" / "n.png")
-    found = find_examples(tmp_path / "examples")
+    found = find_concepts(tmp_path / "examples")
     assert [example.name for example in found] == ["green", "red"]
     red = found[1].make(model)
     assert (red.name, red.shots, len(red.negatives)) == ("red", 2, 64)
     (tmp_path / "examples" / "red" / "2_mask.png").unlink()
     with pytest.raises(ConceptError, match=r"2\.png has no mask beside it: 2\.png, 2_mask\.png or \.json"):
-        find_examples(tmp_path / "examples")
+        find_concepts(tmp_path / "examples")
     (tmp_path / "examples" / "blue").mkdir()
     with pytest.raises(ConceptError, match="blue has no pictures"):
-        find_examples(tmp_path / "examples")
+        find_concepts(tmp_path / "examples")
     (tmp_path / "bare").mkdir()
     with pytest.raises(ConceptError, match="has no folders: each concept's examples lie in one"):
-        find_examples(tmp_path / "bare")
+        find_concepts(tmp_path / "bare")
 
 
 def test_examples_in_a_list(model: INSID3, tmp_path: Path) -> None:
@@ -474,10 +474,10 @@ def test_examples_in_a_list(model: INSID3, tmp_path: Path) -> None:
         {"name": "green", "file": "g.insid3", "negatives": ["a.png"]},
     ]
     (tmp_path / "c.json").write_text(json.dumps({"concepts": entries}))
-    red, green = (example.make(model) for example in find_examples(tmp_path / "c.json"))
+    red, green = (example.make(model) for example in find_concepts(tmp_path / "c.json"))
     assert (red.name, red.id, red.colour) == ("red", 5, (10, 11, 12))
     assert (green.name, green.id, len(green.negatives)) == ("green", 3, 64)
-    assert find_examples(tmp_path / "g.insid3")[0].make(model).name == "old"
+    assert find_concepts(tmp_path / "g.insid3")[0].make(model).name == "old"
     for bad, message in (
         ({"concepts": [{"name": "x"}]}, "needs a file .* or as many masks as images"),
         ({"concepts": [{"name": "x", "images": ["a.png"]}]}, "needs a file"),
@@ -491,9 +491,9 @@ def test_examples_in_a_list(model: INSID3, tmp_path: Path) -> None:
     ):
         (tmp_path / "c.json").write_text(json.dumps(bad))
         with pytest.raises(ConceptError, match=message):
-            find_examples(tmp_path / "c.json")
+            find_concepts(tmp_path / "c.json")
     with pytest.raises(ConceptError, match="no such file"):
-        find_examples(tmp_path / "gone.insid3")[0].make(model)
+        find_concepts(tmp_path / "gone.insid3")[0].make(model)
 
 
 def test_a_target_that_is_gone_fails_alone_when_learning(model: INSID3, concepts: list[Concept], photos: Path) -> None:
@@ -525,7 +525,7 @@ def test_files_of_others_are_no_place_for_conversions(model: INSID3, concepts: l
 def test_two_pictures_of_one_stem_keep_their_suffixes(model: INSID3, concepts: list[Concept], photos: Path) -> None:
     Image.fromarray(scene(BOX)).save(photos / "both.jpg")
     run(model, concepts[0], photos)
-    convert(photos.parent / "out", "coco", photos.parent / "coco")  # which keeps the extensions
+    convert(photos.parent / "out", "coco", photos.parent / "coco")  # equal stems keep their suffixes
     convert(photos.parent / "coco", "png", photos.parent / "png")
     assert (photos.parent / "png" / "both.jpg.png").exists()
     assert (photos.parent / "png" / "both.png.png").exists()

@@ -1,4 +1,4 @@
-"""Every file of the corpus (tests/annotation_files): the right masks, and nothing that vanishes without a word."""
+"""Every file of the corpus (tests/annotation_files): the right masks, and a report of all that is left out."""
 
 import json
 import re
@@ -12,10 +12,10 @@ import pytest
 
 from annotation_files import ENTRIES, Entry
 from annotation_files.table import photo
-from insid3.annotations import from_coco, from_labelme
+from insid3.batch.annotations import from_coco, from_labelme
 from insid3.batch.convert import convert, detect
 from insid3.batch.formats import FORMATS
-from insid3.batch.formats.base import Marked
+from insid3.batch.formats.marked import Marked
 from insid3.batch.formats.reading import Reading
 from insid3.errors import DataError, ImageError
 from shapes import iou
@@ -31,14 +31,14 @@ by_name = pytest.mark.parametrize("entry", ENTRIES, ids=str)
 
 
 def objects(left_out: dict[str, list[str]]) -> dict[str, list[str]]:
-    """Without pictures, tasks and files, which hold objects and are none."""
+    """Count the objects in an account, without pictures, tasks and files."""
     return {kind: places for kind, places in left_out.items() if not re.match("picture|task|file", kind)}
 
 
 def read(
     entry: Entry, folder: Path, *, boxes_as_masks: bool = False, strict: bool = False
 ) -> tuple[list[str], dict[str, Marked], Reading, Path]:
-    """What is called how, the pictures by the names of their results, the account, and what was read."""
+    """Read a file: labels, pictures by the names of their results, the account, and the reading."""
     source = entry.write(folder / "in")  # beside it lies nothing
     reading = Reading(
         images=folder / "in" / entry.images if entry.images else None, boxes_as_masks=boxes_as_masks, strict=strict
@@ -51,7 +51,7 @@ def read(
 
 
 def of(pictures: dict[str, Marked], name: str) -> Marked:
-    """By its name, by its base name, or by the number of a video's frame."""
+    """Find a picture by its name, by its base name, or by the number of a video's frame."""
     if name in pictures:
         return pictures[name]
     kept = [picture for key, picture in pictures.items() if key.rpartition("/")[2] == name]
@@ -123,7 +123,7 @@ def test_as_many_objects_come_out_as_went_in(entry: Entry, tmp_path: Path) -> No
 
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
-    """Run the command line here: its exit status, and what it said."""
+    """Run the command line in this process; return its exit status and its output."""
     from insid3.cli import main
 
     def run(*words: object) -> tuple[int, str]:
@@ -166,7 +166,7 @@ def test_the_command_says_what_it_leaves_out(
 
 
 def counts(line: str) -> Iterator[str]:
-    """Of "3 boxes, 1,204 lines"."""
+    """Return the counts in "3 boxes, 1,204 lines"."""
     return (found[1] for found in re.finditer(r"(?:^|, )([\d,]+) [a-z]", line))
 
 
@@ -223,7 +223,7 @@ def test_boxes_where_they_stand(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("to", FORMATS)
 def test_every_format_of_ours_takes_what_was_read(to: str, tmp_path: Path) -> None:
-    """One file of each format, with something left out of it."""
+    """Convert one file of each format, in which something is left out."""
     chosen = {e.format: e for e in READ if re.match("one bad|a class that the map", e.name)}
     assert len(chosen) == 6
     for entry in chosen.values():
@@ -401,7 +401,7 @@ def test_the_picture_inside_a_file_is_its_own(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("declared", [{}, {"height": None, "width": None}])
 def test_pictures_of_other_projects_are_left_alone(declared: dict[str, None], tmp_path: Path) -> None:
-    """Two projects side by side, as people have them: that both have an a.png says nothing."""
+    """Two projects side by side may both have an a.png."""
     (entry,) = [entry for entry in ENTRIES if str(entry) == "coco: picture not there"]
     source = entry.write(tmp_path / "cats")
     content = json.loads(source.read_text())

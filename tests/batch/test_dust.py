@@ -1,4 +1,4 @@
-"""Parts that are too small: what is dropped by default, what is said of it, and what older runs did."""
+"""Parts that are too small: the default, the report, and runs of older versions."""
 
 import json
 from pathlib import Path
@@ -114,7 +114,7 @@ def test_the_published_preset_keeps_every_pixel(model: INSID3, red: Concept, pho
 
 
 def older(photos: Path) -> None:
-    """As a version left it that knew no default."""
+    """Change a folder to what a version without the default wrote."""
     file = photos.parent / "out" / "run.json"
     settings = json.loads(file.read_text())
     settings["options"]["min_area"] = 0

@@ -1,4 +1,4 @@
-"""Who is at work on an output folder, shards of one run, and what a kill leaves behind."""
+"""Locks of an output folder, shards of one run, and the remains of killed runs."""
 
 import json
 import os
@@ -13,8 +13,9 @@ import pytest
 from PIL import Image
 
 from insid3 import INSID3, Concept
-from insid3.batch.folder import Folder, last_lines
+from insid3.batch.lines import last_lines
 from insid3.batch.options import Options
+from insid3.batch.run_folder import RunFolder
 from insid3.batch.runner import Run
 from insid3.batch.sources import Shard, find_targets
 from insid3.errors import ConfigError, OutputError
@@ -66,8 +67,8 @@ def test_the_lock_of_a_dead_process_is_taken_over(model: INSID3, red: Concept, p
     code = f"""
 import os, sys
 from pathlib import Path
-from insid3.batch.folder import Folder
-folder = Folder(Path({str(out)!r}))
+from insid3.batch.run_folder import RunFolder
+folder = RunFolder(Path({str(out)!r}))
 print("locked", flush=True)
 sys.stdin.read()
 """
@@ -91,7 +92,7 @@ def test_what_a_kill_left_is_cleared_away(model: INSID3, red: Concept, photos: P
     kept = [out / ".insid3-hidden.png", out / f".{'ab' * 16}.png"]
     for file in (*left, *kept):
         file.write_text("x")
-    Folder(out).close()
+    RunFolder(out).close()
     assert [file.exists() for file in (*left, *kept)] == [False] * 3 + [True] * 2
 
 
@@ -122,10 +123,10 @@ def test_shards_and_whole_runs_exclude_each_other(model: INSID3, red: Concept, p
     with pytest.raises(OutputError, match=r"\(\.lock\.1-of-2\)"):
         run(model, red, photos)
     with pytest.raises(OutputError, match=r"\(\.lock\.1-of-2\)"):
-        run(model, red, photos, "2/3")  # of another division: it would do the same targets
+        run(model, red, photos, "2/3")  # shards of another count would do the same targets
     part.close()
     whole = run(model, red, photos)
-    monkeypatch.setattr("insid3.batch.folder._PATIENCE", 0.1)
+    monkeypatch.setattr("insid3.batch.run_folder._PATIENCE", 0.1)
     with pytest.raises(OutputError, match=r"\(\.lock\)"):
         run(model, red, photos, "2/2")
     whole.close()
@@ -147,7 +148,7 @@ def test_shards_that_are_none(text: str) -> None:
 def test_pictures_are_decoded_ahead_and_never_too_many(
     model: INSID3, red: Concept, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import insid3.batch.work as module
+    import insid3.batch.worker as module
 
     threads, waiting = set(), 0
     most, lock, original = 0, threading.Lock(), vars(module)["read_image"]
@@ -206,7 +207,7 @@ def test_two_hundred_pictures_of_which_twenty_are_broken(model: INSID3, red: Con
 
 
 def test_a_hundred_thousand_lines_are_read_as_a_stream(tmp_path: Path) -> None:
-    """The last line of a target counts, wherever it is."""
+    """The last line of a target counts, in whichever file."""
     with (tmp_path / "results.jsonl").open("w") as file:
         for i in range(100_000):
             file.write(json.dumps({"target": f"{i % 40_000}.png", "n": i}) + "\n")
@@ -219,11 +220,11 @@ def test_full_lock_errors_are_explained(tmp_path: Path) -> None:
     if os.getuid() == 0:
         (tmp_path / "file").write_text("")
         with pytest.raises(OutputError, match="cannot write results"):
-            Folder(tmp_path / "file" / "out")
+            RunFolder(tmp_path / "file" / "out")
     else:
         tmp_path.chmod(0o500)
         with pytest.raises(OutputError, match="cannot write results"):
-            Folder(tmp_path / "out")
+            RunFolder(tmp_path / "out")
 
 
 def test_shards_that_begin_in_different_folders(

@@ -1,4 +1,4 @@
-"""Every annotation format: what is written comes back, and what is damaged is named."""
+"""Every annotation format: written pictures are read back, and errors name the damage."""
 
 import json
 import os
@@ -12,16 +12,17 @@ from PIL import Image
 from insid3.batch.convert import convert, detect
 from insid3.batch.formats import FORMATS
 from insid3.batch.formats import cvat as cvat_format
-from insid3.batch.formats.base import Marked, below, link_picture, parse_colour
+from insid3.batch.formats.base import below, link_picture, parse_colour
 from insid3.batch.formats.coco import Coco
-from insid3.batch.formats.geometry import from_runs
-from insid3.batch.formats.label_studio import decoded, encoded
+from insid3.batch.formats.geometry import decode_runs
+from insid3.batch.formats.label_studio import decode_brush, encode_brush
+from insid3.batch.formats.marked import Marked
 from insid3.batch.formats.polygons import filled, polygons
 from insid3.batch.formats.reading import Reading
+from insid3.checks.parsing import Flaw
 from insid3.errors import ConfigError, DataError, OutputError
-from insid3.instances import Instance
-from insid3.labels import Label
-from insid3.parsing import Flaw
+from insid3.imaging.components import Instance
+from insid3.label_map import Label
 from shapes import LABELS, ROUND, SIZE, iou, marked, masks
 
 EXACT = ("png", "coco", "voc", "label-studio")
@@ -77,22 +78,22 @@ def test_every_shape_survives(name: str, shape: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("shape", [name for name in masks() if name not in ROUND])
 def test_polygons_of_shapes_without_holes(shape: str, centres: bool) -> None:
     mask = masks()[shape]
-    (rings,) = polygons(Instance.of(mask), centres=centres)
+    (rings,) = polygons(Instance.from_mask(mask), centres=centres)
     assert len(rings) == 1
     assert iou(filled(rings, SIZE, centres=centres), mask) >= 0.97
 
 
 def test_polygons_keep_holes_and_parts() -> None:
     for shape in ("ring", "square ring"):
-        (rings,) = polygons(Instance.of(masks()[shape]))
+        (rings,) = polygons(Instance.from_mask(masks()[shape]))
         assert len(rings) == 2
         assert iou(filled(rings, SIZE), masks()[shape]) > 0.99
-    assert len(polygons(Instance.of(masks()["pair"]))) == 2
+    assert len(polygons(Instance.from_mask(masks()["pair"]))) == 2
 
 
 def test_large_outlines_have_few_points() -> None:
     y, x = np.mgrid[:1000, :1000]
-    disc = Instance.of(np.hypot(y - 500, x - 500) < 480)
+    disc = Instance.from_mask(np.hypot(y - 500, x - 500) < 480)
     (rings,) = polygons(disc)
     assert len(rings[0]) < 200
     assert iou(filled(rings, (1000, 1000)), disc.whole((1000, 1000))) > 0.99
@@ -118,34 +119,37 @@ def test_polygons_drawn_by_hand() -> None:
 )
 def test_cvats_runs(rows: list[list[int]], runs: list[int]) -> None:
     mask = np.array(rows, bool)
-    assert cvat_format.encoded(mask) == runs
-    assert (from_runs(np.array(runs), (mask.shape[0], mask.shape[1])) == mask).all()
+    assert cvat_format.run_lengths(mask) == runs
+    assert (decode_runs(np.array(runs), (mask.shape[0], mask.shape[1])) == mask).all()
     with pytest.raises(Flaw, match=r"has runs of .* pixels, its mask has"):
-        from_runs(np.array([*runs, 1]), (mask.shape[0], mask.shape[1]))
+        decode_runs(np.array([*runs, 1]), (mask.shape[0], mask.shape[1]))
 
 
 def test_label_studios_code() -> None:
     for mask in (*masks().values(), np.zeros((3, 5), bool), np.ones((300, 500), bool), np.eye(7, dtype=bool)):
-        assert (decoded(encoded(mask), mask.shape) == mask).all()
-    code = encoded(np.array([[False, True]]))
+        assert (decode_brush(encode_brush(mask), mask.shape) == mask).all()
+    code = encode_brush(np.array([[False, True]]))
     stream = "".join(f"{byte:08b}" for byte in code)
     assert int(stream[:32], 2) == 8
     assert stream[32:53] == "00111" + "0010" + "0011" + "0111" + "1111"
     assert stream[53:67] == "1" + "00" + "011" + "00000000"  # four bytes of nothing
-    for bad, message in ((code[:-2], "cut short"), (encoded(np.ones((1, 1), bool)), "1 pixels, its picture 2 x 1")):
+    for bad, message in (
+        (code[:-2], "cut short"),
+        (encode_brush(np.ones((1, 1), bool)), "1 pixels, its picture 2 x 1"),
+    ):
         with pytest.raises(Flaw, match=message):
-            decoded(bad, (1, 2))
+            decode_brush(bad, (1, 2))
     mixed = "0" + "00" + "111" + "".join(f"{value:08b}" for value in (9, 9, 9, 0, 8, 8, 8, 200))  # different values
     bits = stream[:53] + mixed
     bits += "0" * (-len(bits) % 8)
-    assert decoded([int(bits[i : i + 8], 2) for i in range(0, len(bits), 8)], (1, 2)).tolist() == [[False, True]]
+    assert decode_brush([int(bits[i : i + 8], 2) for i in range(0, len(bits), 8)], (1, 2)).tolist() == [[False, True]]
 
 
 def test_label_studios_annotations_win_over_predictions(tmp_path: Path) -> None:
     FORMATS["label-studio"].write(LABELS, marked(tmp_path, "box"), tmp_path)
     tasks = json.loads((tmp_path / "tasks.json").read_text())
     drawn = json.loads(json.dumps(tasks[0]["predictions"][0]))
-    drawn["result"][0]["value"]["rle"] = encoded(masks()["disc"])
+    drawn["result"][0]["value"]["rle"] = encode_brush(masks()["disc"])
     tasks[0]["annotations"] = [drawn]
     (tmp_path / "export.json").write_text(json.dumps(tasks))
     _, pictures = FORMATS["label-studio"].read(tmp_path / "export.json")
@@ -217,7 +221,7 @@ def test_yolo_lies_as_its_trainers_want_it(tmp_path: Path) -> None:
 
 
 def test_labelme_finds_its_picture(tmp_path: Path) -> None:
-    from insid3.annotations import from_labelme
+    from insid3.batch.annotations import from_labelme
 
     FORMATS["labelme"].write(LABELS, marked(tmp_path), tmp_path / "out")
     content = json.loads((tmp_path / "out" / "sub" / "b.b.json").read_text())
@@ -229,13 +233,13 @@ def test_labelme_finds_its_picture(tmp_path: Path) -> None:
 
 def test_png_says_what_it_cannot_keep(tmp_path: Path) -> None:
     picture = marked(tmp_path, "box")[0]
-    over = Instance.of(masks()["border"], 1)
+    over = Instance.from_mask(masks()["border"], 1)
     touching = Marked(picture.path, "a", SIZE, (*picture.instances, over))
     notes = FORMATS["png"].write(LABELS, [touching], tmp_path / "out")
     assert notes == [
         f"{(masks()['border'] & masks()['box']).sum()} pixels belong to several concepts: they are the last one's"
     ]
-    beside = Marked(picture.path, "a", SIZE, tuple(Instance.of(masks()[name], 0) for name in ("border", "box")))
+    beside = Marked(picture.path, "a", SIZE, tuple(Instance.from_mask(masks()[name], 0) for name in ("border", "box")))
     assert "are joined or split" in FORMATS["png"].write(LABELS, [beside], tmp_path / "out")[0]
     with Image.open(tmp_path / "out" / "a.png") as image:
         assert image.mode == "P"

@@ -1,4 +1,4 @@
-"""Annotation files that other programs wrote, or that are wrong in ways of their own; and readers that are not ours."""
+"""Annotation files of other programs, damaged files, and the readers of other programs."""
 
 import json
 from dataclasses import replace
@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from insid3.annotations import from_labelme
+from insid3.batch.annotations import from_labelme
 from insid3.batch.formats import FORMATS
 from insid3.batch.formats.coco import Coco
 from insid3.batch.formats.polygons import polygons
 from insid3.batch.formats.reading import Reading
 from insid3.errors import DataError
-from insid3.instances import Instance
-from insid3.labels import Label
+from insid3.imaging.components import Instance
+from insid3.label_map import Label
 from shapes import LABELS, ROUND, SIZE, iou, marked, masks
 
 
@@ -152,13 +152,13 @@ def test_lines_that_are_no_polygon(line: str, kind: str, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("shape", [name for name in masks() if name not in ROUND])
 def test_opencv_paints_what_was_marked(shape: str, tmp_path: Path) -> None:
-    (rings,) = polygons(Instance.of(masks()[shape]), centres=True)
+    (rings,) = polygons(Instance.from_mask(masks()[shape]), centres=True)
     painted = np.zeros(SIZE, np.uint8)
     cv2.fillPoly(painted, [rings[0].astype(np.int32)], 1)
     assert iou(painted.astype(bool), masks()[shape]) >= 0.95
     FORMATS["yolo"].write(LABELS, marked(tmp_path, shape), tmp_path / "out")
     values = np.array((tmp_path / "out" / "labels" / "a.txt").read_text().split()[1:], float)
-    pixels = (values.reshape(-1, 2) * SIZE[::-1]).astype(int)  # as supervision has it: decimals are cut off
+    pixels = (values.reshape(-1, 2) * SIZE[::-1]).astype(int)  # supervision cuts decimals off
     assert (pixels[: len(rings[0])] == rings[0]).all()
 
 

@@ -1,4 +1,4 @@
-"""Runs in which targets help each other: the same masks however the work is dealt out, and no target encoded twice."""
+"""Runs in which targets help each other: the same masks with any workers, and no target encoded twice."""
 
 import json
 from pathlib import Path
@@ -9,13 +9,13 @@ import pytest
 from PIL import Image
 
 from insid3 import INSID3, Concept, ConfigError
-from insid3.batch.learn import find_corrections, learn
+from insid3.batch.corrections import find_corrections, learn
 from insid3.batch.options import Options
 from insid3.batch.rethreshold import rethreshold
 from insid3.batch.runner import Run
 from insid3.batch.sources import Shard, find_targets
 from insid3.errors import OutputError
-from insid3.labels import numbered
+from insid3.label_map import numbered
 from stubs import ColourEncoder, box_mask, colour_model, scene
 
 BOX = (16, 16, 48, 48)
@@ -23,13 +23,13 @@ BOX = (16, 16, 48, 48)
 
 @pytest.fixture(autouse=True)
 def _small_folders(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A few pictures may help each other here."""
-    monkeypatch.setattr("insid3.together.LEAST", 1)
+    """Let a few pictures help each other."""
+    monkeypatch.setattr("insid3.transductive.LEAST", 1)
 
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """The red thing turns white, step by step."""
+    """Make pictures in which a red box turns white, step by step."""
     (tmp_path / "photos").mkdir()
     for i, white in enumerate(np.linspace(0, 1, 9)):
         picture = scene(BOX).astype(float)
@@ -47,7 +47,7 @@ def run(model: INSID3, concepts: Any, photos: Path, name: str = "out", shard: st
 
 
 def made(photos: Path, name: str = "out") -> tuple[dict[str, bytes], dict[str, Any]]:
-    """Masks by file, and lines by target."""
+    """Return masks by file, and lines by target."""
     out = photos.parent / name
     told = [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
     masks = {path.name: path.read_bytes() for path in out.glob("*.png")}
@@ -82,11 +82,11 @@ def test_no_target_is_encoded_twice(model: INSID3, red: Concept, photos: Path, b
 def test_a_larger_folder_than_the_pool(
     model: INSID3, red: Concept, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("insid3.together.POOL", 4)
+    monkeypatch.setattr("insid3.transductive.POOL", 4)
     assert isinstance(model.encoder, ColourEncoder)
     model.segment(scene(BOX), red)
     before, running = model.encoder.calls, run(model, red, photos)
-    assert [target.name for target in running.pool] == ["0", "2", "4", "6"]
+    assert [target.name for target in running.helper_targets] == ["0", "2", "4", "6"]
     results = list(running)
     assert [Path(result.target).stem for result in results] == list("012345678")
     assert running.work.together is not None
@@ -159,7 +159,7 @@ def test_corrections_are_shots_of_the_example_and_not_of_the_pool(model: INSID3,
     corrections = find_corrections(photos.parent / "corrected", targets, ["red"], Options())
     learned = learn(model, [red], labels, targets, corrections)
     running = run(model, red, photos, corrections=corrections, learned=learned)
-    assert [target.name for target in running.pool] == list("01234567")
+    assert [target.name for target in running.helper_targets] == list("01234567")
     assert len(list(running)) == 9
     assert running.work.together is not None
     assert running.work.together.concepts[0].shots == 2

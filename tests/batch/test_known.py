@@ -1,4 +1,4 @@
-"""Targets that are pictures of the example: their masks are those that were drawn, and each result says so."""
+"""Targets that are references: the result is the drawn mask, and says so."""
 
 import json
 import shutil
@@ -12,14 +12,14 @@ import pytest
 from PIL import Image
 
 from insid3 import INSID3
-from insid3.batch.learn import find_corrections, learn
+from insid3.batch.corrections import find_corrections, learn
 from insid3.batch.options import Options
 from insid3.batch.rethreshold import rethreshold
 from insid3.batch.runner import Run
 from insid3.batch.sources import find_targets
 from insid3.concept import Concept
-from insid3.images import read_values
-from insid3.labels import decide
+from insid3.imaging.read import read_values
+from insid3.label_map import decide
 from stubs import box_mask, scene
 
 BOX, OTHER = (16, 16, 48, 48), (0, 40, 24, 64)
@@ -28,7 +28,7 @@ Mask = np.ndarray
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """a.png is the reference, copy.png the same file, twin.png the same pixels in another file, b.png another one."""
+    """Make a.png (the reference), copy.png (the same file), twin.png (the same pixels in another file) and b.png."""
     folder = tmp_path / "photos"
     (folder / "sub").mkdir(parents=True)
     Image.fromarray(scene(BOX)).save(folder / "a.png")
@@ -40,7 +40,7 @@ def photos(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def drawn() -> Mask:
-    """Two specks that no method would find, one of them a single pixel."""
+    """Make a mask of two specks that no method would find, one of them a single pixel."""
     mask = box_mask(18, 18, 40, 22)
     mask[60, 3] = True
     return mask
@@ -121,7 +121,7 @@ def test_a_negative_does_not_show_the_concept(model: INSID3, photos: Path, tmp_p
 
 @pytest.mark.parametrize("overlap", ["best", "all"])
 def test_of_several_concepts(model: INSID3, photos: Path, drawn: Mask, overlap: str) -> None:
-    """The drawn mask keeps its pixels, whoever else claims them; the other concept is looked for as ever."""
+    """The drawn mask keeps its pixels against other concepts, which are marked as usual."""
     red = model.concept(photos / "twin.png", box_mask(*BOX), name="red")
     speck = model.concept(photos / "a.png", drawn, name="speck")
     for concepts in ([red, speck], [speck, red]):
@@ -159,7 +159,7 @@ def test_a_run_that_learned_knows_the_twins_of_what_was_corrected(model: INSID3,
     Image.fromarray(drawn).save(folder / "b.png")
     concept = model.concept(photos / "a.png", box_mask(*BOX))
     targets, options = find_targets([photos], out), Options()
-    from insid3.labels import numbered
+    from insid3.label_map import numbered
 
     corrections = find_corrections(folder, targets, ["a"], options)
     learned = learn(model, [concept], numbered([concept]), targets, corrections)
@@ -185,27 +185,27 @@ def test_another_threshold_leaves_it_as_it_was_drawn(model: INSID3, photos: Path
 def test_other_files_of_that_length_are_read_no_more_than_once(
     model: INSID3, photos: Path, drawn: Mask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import insid3.known as known
+    import insid3.concept as concepts
 
     asked: list[Path] = []
-    real: Callable[..., str] = known.digest_of
+    real: Callable[..., str] = vars(concepts)["file_digest"]
     concept = model.concept(photos / "a.png", drawn)
 
     def asking(path: Path) -> str:
         asked.append(path)
         return real(path)
 
-    monkeypatch.setattr(known, "digest_of", asking)
+    monkeypatch.setattr(concepts, "file_digest", asking)
     found = marked(model, concept, photos)
     assert {path.name for path in asked} <= {"a.png", "copy.png", "b.png"}  # not the twin, which is longer
     assert found["a.png"].known
 
 
 def test_seconds_are_a_picture_s_own(model: INSID3, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not those of waiting for the others of a batch, or for whoever takes the results."""
+    """The time for other targets of a batch, or for the reader of the results, does not count."""
     import time
 
-    import insid3.batch.work as work
+    import insid3.batch.worker as work
 
     real, concept = vars(work)["read_image"], model.concept(photos / "a.png", box_mask(*BOX))
 

@@ -1,4 +1,4 @@
-"""Names that every disk and every format can take."""
+"""File names that every disk and every format can take."""
 
 import os
 import re
@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from insid3.batch.names import exists, safe_name, slugs
-from insid3.labels import Label
+from insid3.label_map import Label
 
 RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|conout\$|clock\$) *(\..*)?", re.IGNORECASE)
 

@@ -1,4 +1,4 @@
-"""Names of classes and pictures that mean something to a format, in every format, written and read back."""
+"""Names of classes and pictures that have a meaning in some format, written to every format and read back."""
 
 import json
 import os
@@ -15,10 +15,11 @@ from PIL import Image
 
 from insid3.batch.convert import convert, detect
 from insid3.batch.formats import FORMATS
-from insid3.batch.formats.base import Marked, plain_labels
+from insid3.batch.formats.base import plain_labels
+from insid3.batch.formats.marked import Marked
 from insid3.batch.formats.reading import Reading
-from insid3.instances import Instance
-from insid3.labels import Label
+from insid3.imaging.components import Instance
+from insid3.label_map import Label
 
 CLASSES = [
     "background", "Background", "# no", "a\nb", "a b", "a\tb", 'say "x"', "it's", "a,b", "a:b", "a_b", "\x1b[31mred",
@@ -35,13 +36,13 @@ LABELS = [Label(name, i + 1, (i, 7, 9)) for i, name in enumerate(CLASSES)]
 
 
 def objects(count: int) -> tuple[Instance, ...]:
-    """Of class i a box of 5 x (i + 5) pixels, none beside another."""
+    """Make a box of 5 x (i + 5) pixels for class i; boxes do not touch."""
     mask = np.ones((5, count + 5), bool)
-    return tuple(Instance.at(0, 7 * i, mask[:, : i + 5], i, 1.0) for i in range(count))
+    return tuple(Instance.from_mask_at(0, 7 * i, mask[:, : i + 5], i, 1.0) for i in range(count))
 
 
 def read(name: str, folder: Path, images: Path) -> list[tuple[str, str, int]]:
-    """Picture, class and area of every object."""
+    """Read the picture, class and area of every object."""
     labels, pictures = FORMATS[name].read(folder, Reading(images))
     return [(p.name, labels[i.concept].name, i.area) for p in pictures for i in p.instances]
 
@@ -52,7 +53,7 @@ def test_classes_of_any_name(tmp_path: Path, name: str, alone: bool) -> None:
     Image.fromarray(np.zeros((300, 60, 3), np.uint8)).save(tmp_path / "p.png")
     picture = Marked(tmp_path / "p.png", "p", (300, 60), objects(len(CLASSES)))
     notes = FORMATS[name].write(LABELS, [picture], tmp_path / "out")
-    if alone:  # as another tool would have it
+    if alone:  # as another tool writes it
         (tmp_path / "out" / "concepts.json").unlink()
     found = sorted((area, label) for _, label, area in read(name, tmp_path / "out", tmp_path))
     assert [area for area, _ in found] == [5 * (i + 5) for i in range(len(CLASSES))]
@@ -83,13 +84,13 @@ def test_a_class_that_is_written_as_it_is_called_is_not_told() -> None:
 
 @pytest.mark.parametrize("name", [*FORMATS])
 def test_pictures_of_any_name(tmp_path: Path, name: str) -> None:
-    """None vanishes, replaces another, or makes a folder look like that of another format."""
+    """No picture vanishes, replaces another one, or makes a folder look like another format."""
     pictures = []
     for i, stem in enumerate(PICTURES):
         path = tmp_path / "p" / f"{stem}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.zeros((40, 60, 3), np.uint8)).save(path)
-        pictures.append(Marked(path, stem, (40, 60), (Instance.of(np.eye(40, 60, i, dtype=bool), 0),)))
+        pictures.append(Marked(path, stem, (40, 60), (Instance.from_mask(np.eye(40, 60, i, dtype=bool), 0),)))
     out = tmp_path / "out"
     FORMATS[name].write([Label("x", 1, (1, 2, 3))], pictures, out)
     assert detect(out) == name or (name, detect(out)) == ("coco-polygon", "coco")
@@ -101,7 +102,7 @@ def test_pictures_of_any_name(tmp_path: Path, name: str) -> None:
 
 
 def test_a_killed_conversion_leaves_nothing_behind(tmp_path: Path) -> None:
-    """The next one sweeps what it was writing; nothing had its name yet."""
+    """The next conversion sweeps the temporary file; no file had its final name yet."""
     Image.fromarray(np.zeros((300, 60, 3), np.uint8)).save(tmp_path / "p.png")
     FORMATS["labelme"].write(
         [Label("x", 1, (0, 0, 0))], [Marked(tmp_path / "p.png", "p", (300, 60), ())], tmp_path / "a"

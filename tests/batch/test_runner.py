@@ -1,4 +1,4 @@
-"""Runs over folders: what is written, what is kept, what is refused. With the colour encoder on small scenes."""
+"""Runs over folders, with the colour encoder on small scenes: files, continuation, refusals."""
 
 import errno
 import json
@@ -184,7 +184,7 @@ def test_full_disk_stops_and_keeps_what_is_done(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(f"insid3.batch.work.{name}", full)
+        patch.setattr(f"insid3.batch.worker.{name}", full)
         with pytest.raises(OutputError, match=r"disk is full.*run the same command again"):
             list(running)
     assert all(json.loads(line) for line in (photos.parent / "out" / "results.jsonl").read_text().splitlines())

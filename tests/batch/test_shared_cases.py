@@ -1,4 +1,4 @@
-"""The cases that lie in ../shared/cases, and what its README says is right."""
+"""The cases in ../shared/cases, against the results in their README."""
 
 import json
 from pathlib import Path
@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from annotation_files.table import floored, oval, whole
-from insid3.annotations import from_labelme
+from insid3.batch.annotations import from_labelme
 from insid3.batch.convert import convert, detect
 from insid3.batch.formats import FORMATS
-from insid3.batch.formats.base import Marked
+from insid3.batch.formats.marked import Marked
 from insid3.batch.formats.reading import Reading
 from insid3.errors import DataError
 from shapes import iou
@@ -27,7 +27,7 @@ def read(source: Path) -> tuple[list[Marked], Reading]:
 
 
 def alone(source: Path) -> np.ndarray:
-    """The one mask that is there, with nothing left out."""
+    """Return the only mask of a file of which nothing is left out."""
     (picture,), reading = read(source)
     (instance,) = picture.instances
     assert not reading.left_out
@@ -35,7 +35,7 @@ def alone(source: Path) -> np.ndarray:
 
 
 def inclusive_oval() -> np.ndarray:
-    """The ellipse in a box whose corners are pixels."""
+    """Return the ellipse in a box whose corners are pixels."""
     return oval((70.5, 60.5), (30.5, 30.5), size=SIZE)
 
 

@@ -1,4 +1,4 @@
-"""Which files are targets, and what their results are called."""
+"""The search for targets, and the names of their results."""
 
 import io
 import os
@@ -162,7 +162,7 @@ def test_a_list_on_standard_input_holds_any_bytes(album: Path, monkeypatch: pyte
 
 def test_shards_are_disjoint_and_complete(album: Path) -> None:
     found = find_targets(["in"], "out")
-    parts = [Shard(i, 3).of(found) for i in (1, 2, 3)]
+    parts = [Shard(i, 3).select(found) for i in (1, 2, 3)]
     assert sorted(name for part in parts for name in pairs(part)) == sorted(pairs(found))
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
@@ -264,7 +264,7 @@ def test_links_and_pipes_are_neither_followed_nor_opened(
     found = find_targets([given], "out", passed)
     assert [target.name for target in found] == ["a", "gone", "l", "sub/b"]  # what is gone fails on its own
     assert str(passed) == "2 linked folders (not followed), 1 link in a circle, 1 pipe, socket or device"
-    assert pairs(find_targets(["in/sub/far"], "out")) == [("in/sub/far/c.jpg", "c")]  # it is named
+    assert pairs(find_targets(["in/sub/far"], "out")) == [("in/sub/far/c.jpg", "c")]  # the link itself is given
     assert pairs(find_targets(["in/*/far/*"], "out")) == [("in/sub/far/c.jpg", "sub/far/c")]
     with pytest.raises(ImageError, match=r"^no targets; passed over: 1 pipe, socket or device$"):
         find_targets(["in/pipe.jpg"], "out")

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,10 @@ import pytest
 from PIL import Image
 from typer.testing import Result
 
-from insid3 import __version__
+from insid3 import Config, __version__
+from insid3.batch.formats import ENTRIES, FORMATS
+from insid3.cli.options import help_of
+from insid3.config import default_of, flag
 from insid3.errors import Insid3Error
 
 BOX = (16, 16, 48, 48)
@@ -261,3 +265,29 @@ def test_the_preset_is_part_of_the_run(invoke: Invoke) -> None:
     result = invoke("segment", *EXAMPLE, "photos", "-o", "out")
     assert "config.rule" in str(result.exception)
     assert invoke("segment", *EXAMPLE, "photos", "-o", "other", "--preset", "best").exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("command", "has_concept"), [("segment", True), ("video", True), ("concept", False), ("match", None)]
+)
+def test_help_is_made_from_the_groups_of_options(
+    invoke: Invoke, monkeypatch: pytest.MonkeyPatch, command: str, has_concept: bool | None
+) -> None:
+    """Every command with a model has all settings, with the words of `Config`; three have the example's options."""
+    monkeypatch.setenv("COLUMNS", "400")
+    shown = invoke(command, "--help").output
+    for own in fields(Config):
+        assert f"{flag(own.name)} " in shown
+        assert help_of(own.metadata["about"]) in shown
+        assert default_of(own) in shown
+    assert ("--boxes-as-masks" in shown) == (has_concept is not None)
+    assert ("--concept " in shown.replace("insid3 segment --concept", "")) == bool(has_concept)
+
+
+def test_convert_lists_every_format(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    shown = invoke("convert", "--help").output
+    for name, entry in ENTRIES.items():
+        assert name in shown
+        assert entry.title in shown
+        assert type(FORMATS[name]).__name__ == entry.name

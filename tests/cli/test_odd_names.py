@@ -114,7 +114,7 @@ def test_long_names_of_several_concepts(odd: Invoke, overlap: str) -> None:
 
 
 def test_a_name_that_this_disk_does_not_take_fails_alone(odd: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
-    import insid3.batch.work as work
+    import insid3.batch.worker as work
 
     write = vars(work)["write_mask"]
 

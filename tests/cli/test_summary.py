@@ -252,7 +252,7 @@ def test_the_example_among_the_targets_is_counted_and_doubtful_ones_too(
 
 
 def test_a_killed_concept_is_swept_by_the_next(invoke: Invoke) -> None:
-    Path(".b6c2d2a1e0f14c3b9a7d5e8f00112233.insid3").write_bytes(b"half")
+    Path(".insid3-b6c2d2a1e0f14c3b9a7d5e8f00112233.insid3").write_bytes(b"half")
     assert invoke("concept", *EXAMPLE, "-o", "red.insid3").exit_code == 0
     assert [path.name for path in Path().glob("*.insid3")] == ["red.insid3"]
     assert not list(Path().glob(".*.insid3"))

@@ -1,4 +1,4 @@
-"""Every episode as the published loaders draw it, on miniature data sets and on the official splits."""
+"""Episodes equal to those of the published loaders, on miniature data sets and on the official splits."""
 
 import hashlib
 import json
@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from insid3.checks.parsing import Flaw
 from insid3.errors import ConfigError, DataError, ImageError
 from insid3.eval.datasets import DATASETS, check, draw
 from insid3.eval.datasets.base import Draw
@@ -21,7 +22,6 @@ from insid3.eval.datasets.objects import COCO_CLASSES, draw_coco
 from insid3.eval.episodes import Episode, Pair, View
 from insid3.eval.outlines import rasterised
 from insid3.eval.reader import Reader, Readers
-from insid3.parsing import Flaw
 from stubs import box_mask, scene
 
 VOC = (
@@ -35,7 +35,7 @@ def sha(pixels: np.ndarray) -> str:
 
 
 class Hashes:
-    """Of pictures and masks, each read once."""
+    """Hashes of pictures and masks, each read once."""
 
     def __init__(self, root: Path) -> None:
         self.reader = Reader(root)
@@ -343,7 +343,7 @@ def test_own_masks_may_be_empty(own: Path) -> None:
 
 
 def test_own_masks_are_read_like_those_of_references(own: Path) -> None:
-    """Rings of JPEG, palettes whose first colour is not black, opaque alpha, a size limit."""
+    """JPEG artefacts, palettes whose first colour is not black, opaque alpha and the size limit are handled."""
     view = View("images/red_a.png", ("any", "masks/red_a.jpg"))
     mask = Image.fromarray(box_mask(8, 8, 40, 40).astype(np.uint8) * 255)
     mask.save(own / "masks/red_a.jpg", quality=30)
@@ -450,7 +450,7 @@ def test_nothing_reaches_pycocotools_unchecked(
 
 @pytest.mark.parametrize("bad", [[1.0, 2, 3, 4], [], [5.0, 5], [1.0, 2, 3, 4, 5, 6, 7]])
 def test_polygons_of_few_points_are_left_out_and_counted(bad: list[float], tmp_path: Path) -> None:
-    """As `insid3 convert` leaves them out; of an annotation of which nothing is left, the others stay."""
+    """Short polygons are left out as by `insid3 convert`; an annotation without other polygons is left out whole."""
     left_out: list[str] = []
     assert np.array_equal(rasterised([bad, POLYGON], (20, 30), left_out), rasterised([POLYGON], (20, 30)))
     assert left_out == [f"has a polygon of {len(bad)} numbers, which needs three points or more"]

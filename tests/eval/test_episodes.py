@@ -87,7 +87,7 @@ GOOD = ["a b.png", "\u00a0.png", "👩\u200d🚀.png", "\u202e.png", "\ue000.png
 
 @pytest.mark.parametrize("name", GOOD, ids=range(len(GOOD)))
 def test_names_that_disks_take(own: Path, tmp_path: Path, name: str) -> None:
-    """Blanks of any width, joiners, private letters, those that this Python does not know."""
+    """Blanks of any width, joiners, private and unassigned letters are accepted."""
     lists = draw([f"episodes:{own}"])
     first, *others = lists[0].episodes
     assert isinstance(first, Episode)
@@ -114,7 +114,7 @@ def test_names_that_nothing_can_have(own: Path, tmp_path: Path, odd: str, place:
 
 
 def test_names_are_as_long_as_disks_have_them(own: Path) -> None:
-    """In bytes; a mask is called by its episode."""
+    """The limit is in bytes, and holds for masks, which are named after their episodes."""
     lists = draw([f"episodes:{own}"])
     first, *others = lists[0].episodes
     assert isinstance(first, Episode)

@@ -1,4 +1,4 @@
-"""The runner: what it computes, and that nothing done is lost."""
+"""Evaluation runs: their numbers, and that no outcome is lost."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from typer.testing import Result
 
 from insid3 import INSID3
 from insid3.batch.writers import write_mask
-from insid3.cli.evaluating import tell
+from insid3.cli.evaluate_progress import tell
 from insid3.errors import ConfigError, DataError, OutputError
 from insid3.eval import run as running
 from insid3.eval.datasets import draw
@@ -24,7 +24,7 @@ from insid3.eval.outputs import write_outputs
 from insid3.eval.predict import FolderPredictor, Material, ModelPredictor, Prediction
 from insid3.eval.reader import Reader
 from insid3.eval.run import Evaluation
-from insid3.images import picture_size
+from insid3.imaging.read import picture_size
 from stubs import box_mask, colour_model, scene
 
 Invoke = Callable[..., Result]
@@ -84,7 +84,7 @@ def test_at_the_original_size(own: Path, tmp_path: Path) -> None:
 
 
 def test_what_is_ignored_does_not_count(own: Path, tmp_path: Path) -> None:
-    """With everything but the box ignored, only the box is left of prediction and truth."""
+    """All but the box is ignored, so that only the box is left of prediction and truth."""
     (own / "ignore").mkdir()
     Image.fromarray(~box_mask(32, 32, 64, 64)).save(own / "ignore/red_b.png")
     entries = json.loads((own / "episodes.json").read_text())
@@ -124,7 +124,7 @@ def test_an_interrupted_run_continues(own: Path, tmp_path: Path, done: int, torn
 
 
 def test_what_was_done_before_is_said_to_be_skipped(invoke: Invoke, own: Path) -> None:
-    """Each run tells what it did itself; what it did not find as it was is done anew, and not skipped."""
+    """Each run reports its own work; an episode whose files changed is run again, and not reported as skipped."""
     words = ("evaluate", f"episodes:{own}", "--sweep", "tau=0.5,0.6", "-o", "out")
     first = invoke(*words, "--limit", 1)  # of each of two sets
     assert "episodes: 4 scored (0 empty, 0 doubtful), 0 failed, 0 skipped\n" in first.stderr
@@ -239,7 +239,7 @@ def test_a_broken_picture_fails_alone_and_is_tried_again(own: Path, tmp_path: Pa
 
 
 def test_a_reference_without_a_mask_predicts_nothing(own: Path) -> None:
-    """A part may lie outside of its object's box; of several shots the others count."""
+    """A part may lie outside its object's box; of several shots, those with a mask count."""
     (episode, *_) = draw([f"episodes:{own}"])[0].episodes
     assert isinstance(episode, Episode)
     empty = View("images/red_a.png", episode.references[0].mask, (40, 40, 64, 64))
@@ -253,7 +253,7 @@ def test_a_reference_without_a_mask_predicts_nothing(own: Path) -> None:
 
 
 def test_points(tmp_path: Path) -> None:
-    """Corners of a box: found where the box went, whatever the picture's size."""
+    """The corners of a moved box are found, whatever the picture's size."""
     Image.fromarray(scene((0, 0, 32, 32))).save(tmp_path / "a.png")
     Image.fromarray(scene((32, 32, 64, 64))).save(tmp_path / "b.png")
     pair = Pair("p", "box", "a.png", "b.png", ((12, 12), (20, 20)), ((44, 44), (52, 52)), 64.0)
@@ -372,7 +372,7 @@ def test_pictures_that_keep_their_aspect_ratio(own: Path, tmp_path: Path) -> Non
 
 
 def ids_run(lists: list[EpisodeList], output: Path, monkeypatch: pytest.MonkeyPatch) -> set[str]:
-    """What is marked again."""
+    """Run the lists and return the ids of the episodes that are marked again."""
     found, segment = set(), ModelPredictor.segment
 
     def counted(self: ModelPredictor, material: Material) -> Prediction:
@@ -458,7 +458,7 @@ def test_a_list_whose_classes_are_incomplete_is_refused(own: Path, tmp_path: Pat
 
 @pytest.mark.parametrize("mode", ["LA", "RGBA"])
 def test_predictions_may_be_in_alpha(own: Path, tmp_path: Path, mode: str) -> None:
-    """Alpha that varies is the mask, as in masks of references."""
+    """An alpha channel that varies is the mask, as in masks of references."""
     lists = draw([f"episodes:{own}"])
     for each in lists:
         for episode in each.episodes:
@@ -473,7 +473,7 @@ def test_predictions_may_be_in_alpha(own: Path, tmp_path: Path, mode: str) -> No
 
 @pytest.mark.parametrize("mode", ["LA", "RGBA", "RGB", "L", "1"])
 def test_predictions_may_have_any_mode(own: Path, tmp_path: Path, mode: str) -> None:
-    """What is opaque is not what is marked."""
+    """An opaque alpha channel is not the mask."""
     lists = draw([f"episodes:{own}"])
     for each in lists:
         for episode in each.episodes:

@@ -1,4 +1,4 @@
-"""A user's folder of masks: what counts, what is drawn, what is said of it."""
+"""A user's folder of masks: ignored pixels, draws and notes."""
 
 import io
 import json
@@ -10,16 +10,16 @@ import pytest
 from PIL import Image
 from typer.testing import Result
 
-from insid3 import masks as reading
-from insid3.decoding import decode
 from insid3.errors import ConfigError, DataError
 from insid3.eval.datasets import draw, void
 from insid3.eval.datasets.base import Draw
 from insid3.eval.datasets.own import IgnoreIndex
 from insid3.eval.episodes import Episode, EpisodeList, View, load, save
 from insid3.eval.reader import Reader
-from insid3.images import read_values
-from insid3.opening import Picture
+from insid3.imaging import masks as reading
+from insid3.imaging.decoding import decode
+from insid3.imaging.opening import Picture
+from insid3.imaging.read import read_values
 from stubs import box_mask, scene
 
 Invoke = Callable[..., Result]
@@ -27,7 +27,7 @@ BOXES = ((0, 0, 32, 32), (32, 32, 64, 64), (8, 8, 40, 56), (16, 16, 48, 48))
 
 
 def folder(tmp_path: Path, **classes: Sequence[np.ndarray | Image.Image]) -> Path:
-    """Of a scene for each mask; masks are 64 x 64."""
+    """Make a folder with a scene for each mask of 64 x 64."""
     root = tmp_path / "data"
     (root / "images").mkdir(parents=True)
     for cls, masks in classes.items():
@@ -40,7 +40,7 @@ def folder(tmp_path: Path, **classes: Sequence[np.ndarray | Image.Image]) -> Pat
 
 
 def index(i: int, label: int = 1, void: bool = True, rest: int = 0) -> np.ndarray:
-    """A box of `label` with a border of 255, three pixels wide, around it."""
+    """Return a box of `label`, surrounded by a border of 255, three pixels wide."""
     top, left, bottom, right = BOXES[i % 4]
     mask = np.full((64, 64), rest, np.uint16 if label > 255 else np.uint8)
     if void:
@@ -54,7 +54,7 @@ def binary(i: int) -> np.ndarray:
 
 
 def smooth(i: int) -> np.ndarray:
-    """A binary mask with an edge of greys."""
+    """Return a binary mask with an edge of greys."""
     large = Image.fromarray(binary(i)).resize((61, 61), Image.Resampling.BILINEAR)
     canvas = Image.new("L", (64, 64))
     canvas.paste(large)
@@ -62,7 +62,7 @@ def smooth(i: int) -> np.ndarray:
 
 
 def tailed(i: int, *values: int, middle: bool = False) -> np.ndarray:
-    """A binary mask with areas that are nearly black or white, as JPEG makes them; `middle`: with a line of grey."""
+    """Return a binary mask with nearly black or white areas, as JPEG makes them; `middle` adds a line of grey."""
     mask = binary(i)
     top, left, bottom, right = BOXES[i % 4]
     for number, value in enumerate(values or (1, 2, 253, 254)):
@@ -74,14 +74,14 @@ def tailed(i: int, *values: int, middle: bool = False) -> np.ndarray:
 
 
 def jpeg_as_png(i: int) -> np.ndarray:
-    """What came of a binary mask in a lossy file, saved anew."""
+    """Return a binary mask that was once saved as JPEG."""
     file = io.BytesIO()
     Image.fromarray(binary(i)).resize((61, 61), Image.Resampling.BILINEAR).resize((64, 64)).save(file, "JPEG")
     return np.asarray(Image.open(file))
 
 
 def voc(i: int) -> Image.Image:
-    """As VOC has them: a palette, 255 for the border."""
+    """Return a mask as in VOC: with a palette, and 255 for the border."""
     image = Image.fromarray(index(i, 15))
     palette = [0] * 768
     palette[45:48], palette[765:768] = [192, 128, 128], [224, 224, 192]
@@ -162,7 +162,7 @@ def test_masks_that_do_not_tell_are_asked_about(tmp_path: Path, its: list[np.nda
 
 
 def test_masks_are_looked_at_when_they_are_drawn_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever the limit, all those of a class decide on it, and none of another."""
+    """All masks of a class decide on 255, whatever the limit, and no mask of another class is read."""
     root = folder(tmp_path, cat=[binary(0), binary(1), index(2)], dog=[index(i) for i in range(3)])
     read: list[str] = []
 
@@ -183,7 +183,7 @@ def test_masks_are_looked_at_when_they_are_drawn_from(tmp_path: Path, monkeypatc
 
 
 def with_alpha(i: int, *, opaque: bool) -> Image.Image:
-    """An index mask, as grey with an opaque alpha channel, or as an alpha channel over black."""
+    """Return an index mask: in grey with an opaque alpha channel, or in the alpha channel over black."""
     grey, alpha = (index(i), np.full((64, 64), 255)) if opaque else (np.zeros((64, 64)), index(i))
     return Image.fromarray(np.dstack([grey, grey, grey, alpha]).astype(np.uint8))
 
@@ -215,7 +215,7 @@ def test_a_mask_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_each_class_is_judged_by_its_own_masks(tmp_path: Path) -> None:
-    """A mask of a class whose only content is the border has no object, whatever it looks like by itself."""
+    """A mask that holds only the border has no object, though alone it would look like a binary mask."""
     border_only = np.where(index(2) == 255, 255, 0).astype(np.uint8)
     root = folder(tmp_path, cat=[index(0), index(1), border_only], dog=[binary(i) for i in range(3)])
     (found,) = draw([f"folder:{root}"])
@@ -246,7 +246,7 @@ def test_damaged_masks_fail_as_episodes(tmp_path: Path) -> None:
 
 
 def test_numbers_and_report_say_what_was_ignored(invoke: Invoke, tmp_path: Path) -> None:
-    """The model marks the box, or more: with the border ignored nothing of it counts."""
+    """The model may mark more than the box; the ignored border does not count."""
     root = folder(tmp_path, cat=[index(i) for i in range(4)])
     result = invoke("evaluate", f"folder:{root}", "-o", "out", "--score-at", "original")
     assert result.exit_code == 0, result.output
@@ -305,7 +305,7 @@ def test_two_masks_of_a_picture_are_one_picture(tmp_path: Path) -> None:
 
 
 def test_draws_that_were_right_stay_what_they_were() -> None:
-    """Also those after a draw of the same picture twice, which is replaced."""
+    """The replacement of a picture that came twice does not change later draws."""
     views = [View(f"{i}.png", ("any", f"{i}.png")) for i in range(6)]
     for seed in range(20):
         before, now = Draw(seed), Draw(seed)

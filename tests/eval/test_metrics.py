@@ -1,4 +1,4 @@
-"""Metrics: tables worked out by hand, the published numbers, boundaries against scipy, bootstrap against a loop."""
+"""Metrics against tables worked out by hand, published numbers, scipy's boundaries, and a bootstrap in a loop."""
 
 import hashlib
 import json
@@ -29,7 +29,7 @@ from insid3.eval.metrics import (
     pck_by_image,
     pck_by_point,
 )
-from insid3.images import nearest
+from insid3.imaging.resizing import nearest
 
 MASKS = arrays(bool, array_shapes(min_dims=2, max_dims=2, max_side=40))
 

@@ -1,4 +1,4 @@
-"""Data sets come as pickles; what runs code does not."""
+"""Reading of pickles: plain data is read, code is refused."""
 
 import collections
 import os
@@ -26,7 +26,7 @@ class Hostile:
 
 
 class Foreign:
-    """A class of another module than containers and arrays."""
+    """A class that pickles may not name."""
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
@@ -65,7 +65,7 @@ LAYOUTS: dict[str, np.ndarray] = {
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_arrays_in_every_order_of_their_memory(tmp_path: Path, layout: str, protocol: int) -> None:
-    """As the numpy that runs here writes them."""
+    """The arrays are written by the installed numpy."""
     path, made = tmp_path / "data.pkl", LAYOUTS[layout]
     path.write_bytes(pickle.dumps([made], protocol))
     (found,) = load_pickle(path)
@@ -78,7 +78,7 @@ KEPT = (b"".join(x.to_bytes(8, "little") for x in range(6)), np.dtype("i8"), (2,
 
 @pytest.mark.parametrize("module", ["numpy.core.numeric", "numpy._core.numeric"])
 def test_orders_are_those_of_every_numpy(tmp_path: Path, module: str) -> None:
-    """Numpy 2.4 began to write "K"; older ones, which may run here, do not."""
+    """Arrays of order "K" are made here, because numpy writes them only since 2.4."""
     path = tmp_path / "data.pkl"
     written = np.arange(6).reshape(2, 3)
     for more, expected in ((("C",), written), (("F",), np.arange(6).reshape(3, 2).T), (("K", (1, 0)), written.T)):
@@ -136,7 +136,7 @@ def test_functions_are_refused_by_name(tmp_path: Path, name: str) -> None:
 
 
 class Calls:
-    """Pickled as a call of anything, and then a state for what it gives."""
+    """An object that is pickled as a call, and a state for its result."""
 
     def __init__(self, function: object, arguments: tuple[object, ...], state: object = None) -> None:
         self.made = (function, arguments) if state is None else (function, arguments, state)
@@ -245,7 +245,7 @@ COPIED = b"X" + (10**6).to_bytes(4, "little") + b"U" * 10**6 + b"q\x01"
     ],
 )  # fmt: skip
 def test_what_a_pickle_declares_is_not_believed(tmp_path: Path, content: bytes, message: str) -> None:
-    """Neither memory nor time is spent on it."""
+    """Declared sizes cost neither memory nor time."""
     path = tmp_path / "data.pkl"
     path.write_bytes(content)
     tracemalloc.start()

@@ -1,4 +1,4 @@
-"""Numbers of a run by hand, and what is made of them to read."""
+"""The numbers of a run, worked out by hand, and the reports made from them."""
 
 import json
 import shutil
@@ -22,9 +22,9 @@ from insid3.eval.outputs import write_outputs
 from insid3.eval.predict import ModelPredictor
 from insid3.eval.reader import Reader, Readers
 from insid3.eval.results import results
-from insid3.eval.run import Evaluation, Running
+from insid3.eval.run import Evaluation, RunningScore
 from insid3.eval.used import used_settings
-from insid3.images import picture_size
+from insid3.imaging.read import picture_size
 from stubs import colour_model
 
 VIEW = View("x.png", ("any", "x.png"))
@@ -37,7 +37,7 @@ SETTINGS: dict[str, Any] = {
 
 
 def listed(name: str, fold: int, classes: str, episodes: str, root: str | None = None) -> EpisodeList:
-    """A list whose episodes are of the classes `episodes`, one letter each."""
+    """Return a list whose episodes have the classes `episodes`, one letter each."""
     return EpisodeList(
         dataset=name if root is None else f"episodes:{root}",
         set=name,
@@ -52,7 +52,7 @@ def listed(name: str, fold: int, classes: str, episodes: str, root: str | None =
 
 
 def outcome(each: EpisodeList, index: int, both: int, either: int, **more: Any) -> Outcome:
-    """Of a picture of 100 pixels."""
+    """Return an outcome of a picture of 100 pixels."""
     episode = each.episodes[index]
     return Outcome(
         id=episode.id,
@@ -145,7 +145,7 @@ def test_points_by_image_and_by_point() -> None:
 
 def test_running_means() -> None:
     each = listed("coco", 0, "abc", "ab")
-    running = Running(each)
+    running = RunningScore(each)
     for done in scored(each, (10, 40), (20, 20)).values():
         running.add(done)
     assert str(running) == "mIoU 62.5"
@@ -435,7 +435,7 @@ def test_grids() -> None:
     }
     tiles = sweep.grid(["crf-size=none,320"])
     config = Config(size=518, rank=2, tau=0.6, crf_size=400)
-    assert [sweep.applied(config, each).crf_size for each in tiles.values()] == [None, 320]
+    assert [sweep.apply_settings(config, each).crf_size for each in tiles.values()] == [None, 320]
     assert sweep.grid(["method=nearest"]) == {"method=nearest": {"method": "nearest"}}
 
 

@@ -40,12 +40,12 @@ Attempt = tuple[str, Callable[[], object]]
 
 @dataclass(frozen=True)
 class Finding:
-    """Tell what must not happen, and how to make it happen again.
+    """A result that must not occur, and how to reproduce it.
 
     Attributes:
-        attempt: its number.
+        attempt: number of the attempt.
         did: what was done to the input.
-        came: what came of it.
+        came: what came of the attempt.
     """
 
     kind: str
@@ -81,14 +81,14 @@ class Account:
         )
 
     def explain(self) -> str:
-        """Return each sort of finding once, with how many there are of it."""
+        """Return each sort of finding once, with the number of such findings."""
         sorts = Counter(finding.came.split("\n")[0] for finding in self.findings)
         first = {finding.came.split("\n")[0]: finding for finding in reversed(self.findings)}
         return "\n".join(f"{count} x {first[came]}" for came, count in sorts.most_common())
 
 
 def kinds() -> dict[str, Callable[[Path, int, int], Iterator[Attempt]]]:
-    """Return what makes the attempts of every kind, by the kind's name."""
+    """Return the functions that make the attempts, by the kind's name."""
     found: dict[str, Callable[[Path, int, int], Iterator[Attempt]]] = {}
     for info in pkgutil.iter_modules(__path__):
         module = import_module(f"{__name__}.{info.name}")
@@ -119,7 +119,7 @@ def own() -> dict[str, str]:
 
 
 class _Worker:
-    """One process that goes through the attempts from `start` on, see worker.py."""
+    """A process that makes the attempts from `start` on, see worker.py."""
 
     def __init__(self, kind: str, folder: Path, seed: int, count: int, start: int) -> None:
         self.kind, self.seed, self.count, self.at = kind, seed, count, start
@@ -145,7 +145,7 @@ class _Worker:
         cast(IO[bytes], self._process.stdout).close()
 
     def work(self, account: Account) -> int:
-        """Count what comes; the number of the attempt that the next worker begins with."""
+        """Count results; return the number of the attempt with which the next worker begins."""
         did, lines = _BEGINNING, _Lines(cast(IO[bytes], self._process.stdout))
         while True:
             began = time.monotonic()
@@ -183,13 +183,13 @@ class _Worker:
 
 
 class _Lines:
-    """Lines out of a pipe, waited for so long and no longer."""
+    """Lines from a pipe, waited for with a limit."""
 
     def __init__(self, pipe: IO[bytes]) -> None:
         self._pipe, self._rest = pipe, b""
 
     def next(self, seconds: float) -> bytes | None:
-        """The next line; empty at the pipe's end, None if none came in time."""
+        """Return the next line; "" at the end of the pipe, None if no line came in time."""
         until = time.monotonic() + seconds
         while b"\n" not in self._rest:
             if not select.select([self._pipe], [], [], max(0.0, until - time.monotonic()))[0]:

@@ -1,4 +1,4 @@
-"""See the package: attempts by hand."""
+"""Attempts by hand; see the package."""
 
 import argparse
 import sys

@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 
 from annotation_files import ENTRIES, Entry
 from hostile.values import bytes_changed, json_changed, value
-from insid3.annotations import from_coco, from_labelme
+from insid3.batch.annotations import from_coco, from_labelme
 from insid3.batch.formats import FORMATS
 from insid3.batch.formats.reading import Reading
 from insid3.errors import DataError, ImageError
@@ -81,12 +81,12 @@ def _xml(text: str, rng: random.Random) -> str:
 
 
 def _plain(found: Any) -> str:
-    """What XML can hold of a value."""
+    """Return the text that XML can hold of a value."""
     return re.sub(r"[\x00-\x08\x0b-\x1f\ud800-\udfff]", "?", str(found))
 
 
 def _words(text: str, rng: random.Random) -> str:
-    """Of label files, lists and YAML: words changed, lines dropped, doubled and joined."""
+    """Change words, and drop, double and join lines, of label files, lists and YAML."""
     lines = text.split("\n")
     for _ in range(rng.choice((1, 1, 2, 4))):
         at, what = rng.randrange(len(lines)), rng.random()
@@ -126,7 +126,7 @@ CHANGES: dict[str, Callable[[str, random.Random], str]] = {
 
 
 def changed(data: bytes, suffix: str, rng: random.Random) -> bytes:
-    """Return a file otherwise, mostly with its structure in mind."""
+    """Return a changed file, mostly with its structure in mind."""
     if suffix in CHANGES and rng.random() < 0.8:
         with contextlib.suppress(ValueError, ElementTree.ParseError):
             return CHANGES[suffix](data.decode("utf-8-sig"), rng).encode("utf-8", "surrogatepass")
@@ -134,7 +134,7 @@ def changed(data: bytes, suffix: str, rng: random.Random) -> bytes:
 
 
 class _Watch:
-    """See a lack of memory that somebody swallows as a bad entry."""
+    """Notice when a lack of memory is taken for a bad entry."""
 
     def __init__(self) -> None:
         self.lacked: str | None = None
@@ -152,7 +152,7 @@ class _Watch:
 
 
 def _watched(file: Path, source: Path, entry: Entry, place: Path) -> None:
-    """Read it in both ways that there are; the first error comes through."""
+    """Read a file in both ways that there are; raise the first error."""
     watch = _Watch()
     sys.settrace(None if file.suffix == ".yaml" else watch)  # pure Python, which becomes very slow
     try:
@@ -168,7 +168,7 @@ def _watched(file: Path, source: Path, entry: Entry, place: Path) -> None:
 
 
 def _read(source: Path, entry: Entry, folder: Path) -> list[str]:
-    """All masks, which are what they should be; what was left out or noted."""
+    """Read all masks, check their shapes, and return what was left out or noted."""
     reading = Reading(images=folder / entry.images if entry.images else None, boxes_as_masks=False)
     _, pictures = FORMATS[entry.format].read(source, reading)
     for picture in pictures:

@@ -1,4 +1,4 @@
-"""Concept files: header and tensors changed, the checksum made right again, as whoever wants to harm would."""
+"""Hostile concept files: header and tensors are changed, and the checksum is computed anew."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ import torch
 
 from hostile.values import bytes_changed, value
 from insid3.concept import Concept
-from insid3.labels import numbered
+from insid3.label_map import numbered
 
 KIND = "concepts"
 Content = tuple[dict[str, Any], bytes]  # the header of safetensors, and what follows it
@@ -42,7 +42,7 @@ def attempts(folder: Path, seed: int, count: int) -> Iterator[tuple[str, Callabl
 
 
 def _use(file: Path) -> None:
-    """What is done with a concept that was loaded: it is shown, named, drawn and saved."""
+    """Show, name, draw and save a concept that was loaded."""
     concept = Concept.load(file)
     assert concept.digest
     assert len(numbered([concept])) == 1
@@ -78,7 +78,7 @@ def _taken_apart(content: bytes) -> Content:
 
 
 def _put_together(header: dict[str, Any], data: bytes, *, right: bool) -> bytes:
-    """With a checksum as `Concept.save` makes it, where that can be told."""
+    """Return a file with the checksum that `Concept.save` would write, where there is one."""
     if right and isinstance(header.get("__metadata__"), dict):
         told, names = header["__metadata__"], sorted(name for name in header if name != "__metadata__")
         kinds = {"F32": "torch.float32", "F16": "torch.float16", "BF16": "torch.bfloat16", "F64": "torch.float64"}
@@ -97,7 +97,7 @@ def _put_together(header: dict[str, Any], data: bytes, *, right: bool) -> bytes:
 
 
 def _told(content: Content, change: Callable[[dict[str, Any]], None]) -> Content:
-    """With another header of ours, which is JSON within JSON."""
+    """Change our header, which is JSON within JSON."""
     header, data = content
     told = header.get("__metadata__")
     try:
@@ -110,7 +110,7 @@ def _told(content: Content, change: Callable[[dict[str, Any]], None]) -> Content
 
 
 def _entry(content: Content, rng: random.Random) -> Content:
-    """One entry of our header is something else, or is missing."""
+    """Replace or drop an entry of our header."""
 
     def change(inner: dict[str, Any]) -> None:
         key = rng.choice([*inner, "given", "tokens", "masks", "colour", "unknown", "id"])
@@ -123,7 +123,7 @@ def _entry(content: Content, rng: random.Random) -> Content:
 
 
 def _sizes(content: Content, rng: random.Random) -> Content:
-    """Pictures of other sizes, or other many."""
+    """Change sizes or number of the pictures."""
 
     def change(inner: dict[str, Any]) -> None:
         sides = [rng.choice((0, 1, 30, 40, 60_000, 2**31, 2**63, -1, 1.5, "40")) for _ in range(2)]
@@ -133,7 +133,7 @@ def _sizes(content: Content, rng: random.Random) -> Content:
 
 
 def _names(content: Content, rng: random.Random) -> Content:
-    """Texts that do something to a terminal, or are none."""
+    """Put in texts that control a terminal, or values that are no text."""
     odd = ("\x1b[31mred", "a\nb", "\x00", "\ud800", "\u202eabc", "a" * 100_000, "", " ", "[red]x[/red]", "[/]", 7, None)
 
     def change(inner: dict[str, Any]) -> None:
@@ -144,7 +144,7 @@ def _names(content: Content, rng: random.Random) -> Content:
 
 
 def _tensor(content: Content, rng: random.Random) -> Content:
-    """A tensor has another type, shape or place."""
+    """Change type, shape or place of a tensor."""
     header, data = content
     names = [name for name in header if name != "__metadata__" and isinstance(header[name], dict)]
     if not names:
@@ -166,7 +166,7 @@ def _tensor(content: Content, rng: random.Random) -> Content:
 
 
 def _retyped(content: Content, rng: random.Random) -> Content:
-    """Every tensor of floats as another type of the same contents, in a file that is sound otherwise."""
+    """Store every tensor of floats as another type, in a file that is otherwise sound."""
     header, data = content
     kind, size = rng.choice((("F16", 2), ("BF16", 2), ("F64", 8), ("I32", 4), ("U8", 1)))
     parts, at = [], 0
@@ -185,7 +185,7 @@ def _retyped(content: Content, rng: random.Random) -> Content:
 
 
 def _numbers(content: Content, rng: random.Random) -> Content:
-    """Numbers in tensors that are none, or none of unit tokens, or all the same."""
+    """Put in values that are no numbers, are not of unit tokens, or are all the same."""
     header, data = content
     names = [n for n, e in header.items() if n != "__metadata__" and isinstance(e, dict)]
     entry = header[rng.choice(names)] if names else {}
@@ -200,7 +200,7 @@ def _numbers(content: Content, rng: random.Random) -> Content:
 
 
 def _moved(content: Content, rng: random.Random) -> Content:
-    """A tensor is missing, is called otherwise, or is there once more."""
+    """Drop, rename or repeat a tensor."""
     header, data = content
     names = [name for name in header if name != "__metadata__"]
     if not names:
@@ -215,7 +215,7 @@ def _moved(content: Content, rng: random.Random) -> Content:
 
 
 def _metadata(content: Content, rng: random.Random) -> Content:
-    """What safetensors keeps beside its tensors is something else."""
+    """Change the metadata of safetensors."""
     header, data = content
     told = header.get("__metadata__")
     if not isinstance(told, dict) or rng.random() < 0.1:

@@ -87,7 +87,7 @@ def _change(file: Path, rng: random.Random) -> str:
 
 
 def _value_changed(data: Any, rng: random.Random) -> Any:
-    """A copy in which a value somewhere is another."""
+    """Return a copy in which some value is changed."""
     if rng.random() < 0.2 or not isinstance(data, dict | list) or not data:
         return _odd(data, rng)
     if isinstance(data, list):
@@ -134,7 +134,7 @@ def _picture(file: Path, mask: np.ndarray | None = None) -> None:
 
 
 def _make(root: Path) -> None:
-    """Six sets of few pictures, and a run."""
+    """Make six sets of few pictures, and a run."""
     polygon, box = [[8.0, 8, 40, 8, 40, 40, 8, 40]], box_mask(8, 8, 40, 40)
     code = {"size": [64, 64], "counts": [520, *[32] * 63, 1560]}
     names = [f"val2014/{i}.jpg" for i in range(4)]
@@ -237,7 +237,7 @@ def _saved(root: Path) -> None:
 
 
 def _looked_at(lists: list[EpisodeList], readers: Readers) -> None:
-    """All that is done with episodes but marking; of some failures the first, as a run tells each of them."""
+    """Do all that a run does with episodes but marking; raise the first of failures that a run would report."""
     failed: list[Insid3Error] = []
     for each in lists:
         reader = readers(each.root)

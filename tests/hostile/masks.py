@@ -7,9 +7,10 @@ from functools import partial
 from pathlib import Path
 
 from hostile.pictures import SIDE, files, inputs
-from insid3.annotations import from_labelme
+from insid3.batch.annotations import from_labelme
 from insid3.batch.formats import FORMATS
-from insid3.images import read_mask, read_patch, read_values
+from insid3.imaging.masks import read_mask, read_patch
+from insid3.imaging.read import read_values
 
 KIND = "masks"
 
@@ -37,7 +38,7 @@ def _values(folder: Path, data: bytes) -> None:
 
 
 def _in_labelme(folder: Path, data: bytes) -> None:
-    """As `imageData`, and as the mask of a shape."""
+    """Put a picture into labelme's `imageData`, and into the mask of a shape."""
     carried = base64.b64encode(data).decode()
     shape = {"label": "cat", "shape_type": "mask", "points": [[0, 0]], "mask": carried}
     content = {"shapes": [shape], "imagePath": "gone.png", "imageData": carried}

@@ -62,7 +62,7 @@ def attempts(folder: Path, seed: int, count: int) -> Iterator[tuple[str, Callabl
 
 
 def _looked_at(load: Callable[[Path], Any], file: Path) -> None:
-    """Everything in it is what it says."""
+    """Check that a loaded value is made of types and sizes that data sets need."""
     seen, left = set[int](), [load(file)]
     while left:
         value = left.pop()
@@ -82,7 +82,7 @@ def _looked_at(load: Callable[[Path], Any], file: Path) -> None:
 
 
 def _steps_changed(data: bytes, rng: random.Random) -> bytes:
-    """Steps are dropped, doubled, moved, put in, or given another argument."""
+    """Drop, double, move or put in steps, or change their arguments."""
     places = [place for _, _, place in pickletools.genops(data)]
     steps = [data[start:end] for start, end in zip(places, [*places[1:], len(data)], strict=True)]
     for _ in range(rng.choice((1, 1, 2, 5))):
@@ -100,7 +100,7 @@ def _steps_changed(data: bytes, rng: random.Random) -> bytes:
 
 
 def _steps(rng: random.Random) -> list[bytes]:
-    """With what they declare; most of them are too large, or of a kind that no data set needs."""
+    """Return steps with what they declare; most are too large, or of a kind that no data set needs."""
     few, many = rng.choice(_LENGTHS), rng.choice(_MORE)
     four, eight = struct.pack("<I", few), struct.pack("<Q", many)
     declared = [code + four + b"x" for code in (b"r", b"j", b"X", b"B", b"T", b"\x8b", b"\x84")]
@@ -116,7 +116,7 @@ def _array(shape: bytes, code: bytes, order: bytes, data: bytes) -> bytes:
 
 
 def _crafted(rng: random.Random) -> dict[str, bytes]:
-    """By what they try."""
+    """Return crafted pickles by what they try."""
     count, deep = rng.choice((4, 2**20, 2**40, 2**62)), rng.choice((1000, 300_000))
     shape, objects = b"(I%d\nt" % count, b"((lI1\nal"
     text = b"U" * rng.choice((1, 10_000, 200_000))
@@ -158,7 +158,7 @@ def _header(code: str, fortran: object, shape: object, version: bytes = b"\1\0")
 
 
 def _npy(rng: random.Random) -> tuple[str, bytes]:
-    """Files of numbers and of objects; their bytes, or what their headers declare."""
+    """Change bytes or headers of .npy files of numbers and of objects."""
     made = io.BytesIO()
     array = rng.choice((np.arange(12, dtype="<f4").reshape(3, 4), np.asfortranarray(np.eye(3)), _SOUND["objects"]))
     np.lib.format.write_array(made, array, rng.choice(((1, 0), (2, 0), (3, 0))), allow_pickle=True)

@@ -1,4 +1,4 @@
-"""Damaged and hostile picture files: their maker, read as pictures."""
+"""Maker of damaged and hostile picture files, which are read as pictures."""
 
 import io
 import random
@@ -17,9 +17,10 @@ import tifffile
 from PIL import Image, features
 
 from crafted import chunk, encoded, exif, png
-from insid3.annotations import from_labelme
+from insid3.batch.annotations import from_labelme
 from insid3.errors import ImageError
-from insid3.images import is_upright, picture_from_bytes, picture_size, read_image
+from insid3.imaging.opening import picture_from_bytes
+from insid3.imaging.read import is_upright, picture_size, read_image
 
 KIND = "pictures"
 SIDE = (40, 56)
@@ -170,14 +171,14 @@ def jpeg_of_scans(rng: random.Random) -> bytes:
 
 
 def gif_of_comments(rng: random.Random) -> bytes:
-    """Return a GIF of so many comments before its picture."""
+    """Return a GIF with very many comments before its picture."""
     data, comment = encoded(np.zeros((8, 8), np.uint8), "GIF"), b"!\xfe" + (b"\xff" + b"x" * 255) * 8 + b"\0"
     at = 13 + (3 << (data[10] & 7) + 1)
     return data[:at] + comment * rng.choice((10, 20_000)) + data[at:]
 
 
 def gif_of_one_size(rng: random.Random) -> bytes:
-    """Return a GIF whose picture leaves a large background behind it, for which decoders take memory."""
+    """Return a GIF with a large background to restore after its picture, for which decoders take memory."""
     head = b"GIF89a" + struct.pack("<HH", 65535, 65535) + b"\x80\0\0" + bytes(6)
     return head + b"!\xf9\x04\x08\0\0\0\0," + struct.pack("<HHHH", 0, 0, 65535, 65535) + b"\0\2\2L\1\0;"
 
@@ -211,20 +212,20 @@ def jpeg_of_segments(rng: random.Random) -> bytes:
 
 
 def exif_of_numbers(rng: random.Random) -> bytes:
-    """Return a picture whose metadata are all in one place, which each of very many tags claims."""
+    """Return a picture in which very many tags claim the same bytes of metadata."""
     entries = b"".join(struct.pack("<HHII", tag, 3, 4096, 8) for tag in range(60_000))
     data = b"II*\0" + struct.pack("<I", 8) + struct.pack("<H", 60_000) + entries + bytes(8192)
     return png(np.zeros((4, 4), np.uint8), before=[chunk(b"eXIf", data)])
 
 
 def postscript(rng: random.Random) -> bytes:
-    """Return what runs a program, in other software."""
+    """Return PostScript, which other software would run as a program."""
     head = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n{} loop\n%%EOF\n"
     return head if rng.random() < 0.5 else struct.pack("<IIIIIIIIH", 0xC6D3D0C5, 30, len(head), 0, 0, 0, 0, 0, 0) + head
 
 
 def map_of_bands(rng: random.Random) -> bytes:
-    """Return a GeoTIFF of few bytes and very many numbers, beside each other or behind each other."""
+    """Return a GeoTIFF of few bytes that declares very many bands or layers."""
     file = io.BytesIO()
     tifffile.imwrite(
         file, np.zeros((64, 64), np.uint16), metadata=None, extratags=[(34735, "H", 4, (1, 1, 0, 0), True)]
@@ -245,7 +246,7 @@ TRAPS: tuple[Callable[[random.Random], bytes], ...] = (
 
 
 def _flipped(data: bytes, rng: random.Random, other: bytes) -> bytes:
-    """Some bits anywhere."""
+    """Flip some bits anywhere."""
     changed = bytearray(data)
     for _ in range(rng.choice((1, 3, 20))):
         if changed:
@@ -254,12 +255,12 @@ def _flipped(data: bytes, rng: random.Random, other: bytes) -> bytes:
 
 
 def _cut(data: bytes, rng: random.Random, other: bytes) -> bytes:
-    """The beginning only."""
+    """Keep only the beginning."""
     return data[: rng.randrange(len(data) + 1)]
 
 
 def _header(data: bytes, rng: random.Random, other: bytes) -> bytes:
-    """A telling number near the beginning, where sizes, counts and offsets are."""
+    """Put an extreme number near the beginning, where sizes, counts and offsets are."""
     width = rng.choice((1, 2, 4))
     number = rng.choice(_NUMBERS) % 256**width
     at = rng.randrange(rng.choice((32, 64, 400)))
@@ -267,7 +268,7 @@ def _header(data: bytes, rng: random.Random, other: bytes) -> bytes:
 
 
 def _sized(data: bytes, rng: random.Random, other: bytes) -> bytes:
-    """Another width or height, up to what the limit on pixels just lets pass and beyond."""
+    """Change width or height, to just below the limit of pixels or beyond."""
     places = [
         (match.start(), form)
         for form in ("<H", ">H", "<I", ">I")
@@ -282,33 +283,33 @@ def _sized(data: bytes, rng: random.Random, other: bytes) -> bytes:
 
 
 def _tail(data: bytes, rng: random.Random, other: bytes) -> bytes:
-    """A telling number near the end, where TIFF files that Pillow writes keep their directory."""
+    """Put an extreme number near the end, where Pillow writes the directory of a TIFF."""
     width = rng.choice((1, 2, 4))
     at = max(0, len(data) - rng.randrange(width, 300))
     return data[:at] + (rng.choice(_NUMBERS) % 256**width).to_bytes(width, "little") + data[at + width :]
 
 
 def _repeated(data: bytes, rng: random.Random, other: bytes) -> bytes:
-    """A piece twice or more, in place."""
+    """Repeat a piece in place."""
     start, end = sorted(rng.randrange(len(data) + 1) for _ in range(2))
     return data[:end] + data[start:end] * rng.choice((1, 2, 10)) + data[end:]
 
 
 def _dropped(data: bytes, rng: random.Random, other: bytes) -> bytes:
-    """A piece missing."""
+    """Drop a piece."""
     start = rng.randrange(len(data) + 1)
     return data[:start] + data[start + rng.choice((1, 2, 8, 100)) :]
 
 
 def _spliced(data: bytes, rng: random.Random, other: bytes) -> bytes:
-    """A piece of another file in its place."""
+    """Replace a piece by one of another file."""
     start, end = sorted(rng.randrange(len(other) + 1) for _ in range(2))
     at = rng.randrange(len(data) + 1)
     return data[:at] + other[start:end] + data[at + end - start :]
 
 
 def _chunked(data: bytes, rng: random.Random, other: bytes) -> bytes:
-    """A whole chunk or segment twice, or moved to the front."""
+    """Repeat a whole chunk or segment, or move it to the front."""
     pieces = _chunks(data)
     if len(pieces) < 3:
         return _repeated(data, rng, other)
@@ -334,7 +335,7 @@ _CHANGES: tuple[Callable[[bytes, random.Random, bytes], bytes], ...] = (
 
 
 def _chunks(data: bytes) -> list[bytes]:
-    """Signature and chunks of a PNG, signature and segments of a JPEG, whatever is left in the last."""
+    """Return signature and chunks of a PNG, or signature and segments of a JPEG; the last holds the rest."""
     png = data[:4] == b"\x89PNG"
     if not png and data[:2] != b"\xff\xd8":
         return [data]
@@ -356,7 +357,7 @@ def _with_checksums(data: bytes) -> bytes:
 
 
 def _run_length_bmp() -> bytes:
-    """8 x 4 pixels, compressed, which Pillow reads but does not write."""
+    """Return a compressed BMP of 8 x 4 pixels, which Pillow reads but does not write."""
     pixels = b"".join(bytes((8, row, 0, 0)) for row in range(4)) + b"\0\1"
     palette = b"".join(bytes((level, level, level, 0)) for level in range(256))
     offset = 14 + 40 + len(palette)

@@ -14,12 +14,12 @@ from typer.testing import CliRunner
 
 from hostile.pictures import files
 from hostile.values import bytes_changed, json_changed, value
+from insid3.batch.concept_files import find_concepts
 from insid3.batch.convert import convert
-from insid3.batch.examples import find_examples
 from insid3.batch.formats import FORMATS
 from insid3.batch.lines import last_results, read_settings
 from insid3.batch.rethreshold import rethreshold
-from insid3.batch.review import again, doubts, strays
+from insid3.batch.review import doubts, learning_command, strays
 from insid3.batch.sources import find_targets
 from insid3.cli import app
 from insid3.errors import Insid3Error
@@ -69,7 +69,7 @@ def _answered(read: Callable[[Path], object], folder: Path) -> None:
 
 
 def _run(folder: Path) -> Path:
-    """An output folder as `convert` writes it, with what else people keep beside."""
+    """Make an output folder as `convert` writes it, with other files of users beside."""
     sound, marked = files(), folder.parent / "marked"
     for at in (folder, marked):
         at.mkdir(parents=True)
@@ -97,12 +97,12 @@ def _settings(folder: Path) -> None:
 
 
 def _results(folder: Path) -> None:
-    """All that is done with results: each of them is answered, whatever the others do."""
+    """Do all that is done with results; each reader is called, whatever the others raise."""
     said: list[Insid3Error] = []
     for read in (
         lambda: list(last_results(folder)),
         lambda: strays(folder, doubts(folder)),
-        lambda: again(folder),
+        lambda: learning_command(folder),
         lambda: _all_masks(folder),
         lambda: _thresholded(folder),
     ):
@@ -127,7 +127,7 @@ def _all_masks(folder: Path) -> None:
 
 
 def _options(folder: Path) -> None:
-    """As the command line does it; no model is loaded before the settings are right."""
+    """Read options as the command line does; no model is loaded before the settings are right."""
     before = Path.cwd()
     os.chdir(folder)
     try:
@@ -147,7 +147,7 @@ _READERS: dict[str, Callable[[Path], object]] = {
     "results.jsonl": _results,
     "concepts.json": _settings,
     "settings.toml": _options,
-    "list.json": lambda folder: find_examples(folder / "list.json"),
+    "list.json": lambda folder: find_concepts(folder / "list.json"),
     "targets.txt": lambda folder: find_targets([folder / "targets.txt"], folder / "out"),
 }
 _ODD: dict[str, Callable[[Path], object]] = {

@@ -1,4 +1,4 @@
-"""Values and bytes that stand where others belong, for the modules of this package."""
+"""Wrong values and bytes, for the modules of this package."""
 
 import copy
 import json
@@ -23,7 +23,7 @@ class Raw(float):
 
 
 def value(rng: random.Random) -> Any:
-    """Return what stands in the place of a value: of another type, too large, too long, too deep, or nothing."""
+    """Return a replacement for a value: of another type, too large, too long, too deep, or nothing."""
     return rng.choice(
         (
             None, True, -1, 0, 1, 2.5, 7, 255, 65536, 2**31, 2**63, -(10**9), 10**30, 1e9, 1e308, -1e308, 1e-320,
@@ -106,7 +106,7 @@ def bytes_changed(data: bytes, rng: random.Random) -> bytes:
 
 
 def _places(found: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Of every value in a JSON document."""
+    """Return the places of all values in a JSON document."""
     yield path
     children = found.items() if isinstance(found, dict) else enumerate(found) if isinstance(found, list) else ()
     for key, child in children:

@@ -75,7 +75,7 @@ def _read(path: Path) -> None:
 
 
 def _made(folder: Path) -> Iterator[Path]:
-    """Small videos of every kind."""
+    """Make small videos of every kind."""
     whole = folder / "whole"
     whole.mkdir(parents=True, exist_ok=True)
     for name, (codec, how) in _FILMS.items():
@@ -89,7 +89,7 @@ def _made(folder: Path) -> Iterator[Path]:
 
 
 def _flipped(data: bytes, rng: random.Random, other: bytes) -> bytes:
-    """Some bits anywhere."""
+    """Flip some bits anywhere."""
     changed = bytearray(data)
     for _ in range(rng.choice((1, 3, 20, 100))):
         if changed:
@@ -98,7 +98,7 @@ def _flipped(data: bytes, rng: random.Random, other: bytes) -> bytes:
 
 
 def _header(data: bytes, rng: random.Random, other: bytes) -> bytes:
-    """A telling number near the beginning or the end, where indices are."""
+    """Put an extreme number near the beginning or the end, where indices are."""
     width, near = rng.choice((1, 2, 4, 8)), rng.choice((64, 600, 3000))
     number = (rng.choice(_NUMBERS) % 256**width).to_bytes(width, rng.choice(("big", "little")))
     at = rng.randrange(near) if rng.random() < 0.6 else max(0, len(data) - rng.randrange(1, near))
@@ -106,7 +106,7 @@ def _header(data: bytes, rng: random.Random, other: bytes) -> bytes:
 
 
 def _named(data: bytes, rng: random.Random, other: bytes) -> bytes:
-    """Numbers behind the name of a box or chunk, or another name in its place."""
+    """Change the numbers after the name of a box or chunk, or the name."""
     places = [(data.find(name), name) for name in _NAMES if name in data]
     if not places:
         return _header(data, rng, other)
@@ -118,31 +118,31 @@ def _named(data: bytes, rng: random.Random, other: bytes) -> bytes:
 
 
 def _cut(data: bytes, rng: random.Random, other: bytes) -> bytes:
-    """The beginning only, or the end only."""
+    """Keep only the beginning, or only the end."""
     at = rng.randrange(len(data) + 1)
     return data[:at] if rng.random() < 0.7 else data[at:]
 
 
 def _joined(data: bytes, rng: random.Random, other: bytes) -> bytes:
-    """Itself or another file behind it."""
+    """Append the file itself or another one."""
     return data + rng.choice((data, other, other[: len(other) // 2], bytes(1000)))
 
 
 def _blanked(data: bytes, rng: random.Random, other: bytes) -> bytes:
-    """Zeros, or noise, over a stretch."""
+    """Overwrite a stretch with zeros or noise."""
     at, length = rng.randrange(len(data) + 1), rng.choice((4, 60, 400))
     return data[:at] + (bytes(length) if rng.random() < 0.5 else rng.randbytes(length)) + data[at + length :]
 
 
 def _spliced(data: bytes, rng: random.Random, other: bytes) -> bytes:
-    """A piece of another file in its place."""
+    """Replace a piece by one of another file."""
     start, end = sorted(rng.randrange(len(other) + 1) for _ in range(2))
     at = rng.randrange(len(data) + 1)
     return data[:at] + other[start:end] + data[at + end - start :]
 
 
 def _repeated(data: bytes, rng: random.Random, other: bytes) -> bytes:
-    """A piece twice or more, or missing."""
+    """Repeat or drop a piece."""
     start, end = sorted(rng.randrange(len(data) + 1) for _ in range(2))
     return data[:end] + data[start:end] * rng.choice((0, 1, 5)) + data[end if rng.random() < 0.5 else start :]
 

@@ -42,7 +42,7 @@ def _read(path: Path, backbone: str) -> None:
 
 
 def _whole(folder: Path) -> dict[str, bytes]:
-    """The same weights in each format, by suffix."""
+    """Return the same weights in each format, by suffix."""
     torch.manual_seed(0)
     state = timm.create_model("test_vit", num_classes=0).state_dict()
     folder.mkdir(parents=True, exist_ok=True)
@@ -55,7 +55,7 @@ def _whole(folder: Path) -> dict[str, bytes]:
 
 
 def _dinov3_like() -> State:
-    """Names of Meta, timm and transformers with few numbers."""
+    """Return tensors of few numbers under the names of Meta, timm and transformers."""
     names = (
         "cls_token storage_tokens mask_token rope_embed.periods norm.weight patch_embed.proj.weight reg_token "
         "blocks.0.attn.qkv.weight blocks.0.attn.qkv.bias blocks.0.mlp.w1.weight local_cls_norm.weight "
@@ -71,7 +71,7 @@ def _pick(rng: random.Random, place: Path, whole: dict[str, bytes]) -> tuple[str
 
 
 def _spot(rng: random.Random, content: bytes | bytearray) -> int:
-    """A place, most often among the first or last bytes, where files keep what is in them."""
+    """Choose a place, most often among the first or last bytes, where files keep their tables of contents."""
     length = len(content)
     return rng.choice(
         [rng.randrange(min(length, 2000)), length - 1 - rng.randrange(min(length, 9000)), rng.randrange(length)]
@@ -111,7 +111,7 @@ def _joined(rng: random.Random, place: Path, whole: dict[str, bytes], _: State) 
 
 
 def _pickle_codes(rng: random.Random, place: Path, whole: dict[str, bytes], _: State) -> tuple[str, Path, str]:
-    """Codes of pickles of a kind or a size that nobody writes, between the codes of a file of torch.save."""
+    """Put pickle codes that nobody writes between the codes of a file of torch.save."""
     content = bytearray(whole[".legacy.pth"])
     codes = [
         b"cos\nsystem\n", b"r\xff\xff\xff\x7f", b"j\xff\xff\xff\x7f", b"X\xff\xff\xff\x7f",
@@ -127,7 +127,7 @@ def _pickle_codes(rng: random.Random, place: Path, whole: dict[str, bytes], _: S
 
 
 def _header(rng: random.Random, place: Path, whole: dict[str, bytes], _: State) -> tuple[str, Path, str]:
-    """The header of a .safetensors file says something else than what follows it."""
+    """Change the header of a .safetensors file so that it contradicts the tensors."""
     content = whole[".safetensors"]
     length = int.from_bytes(content[:8], "little")
     header = json.loads(content[8 : 8 + length])
@@ -155,7 +155,7 @@ def _header(rng: random.Random, place: Path, whole: dict[str, bytes], _: State) 
 
 
 def _index(rng: random.Random, place: Path, whole: dict[str, bytes], _: State) -> tuple[str, Path, str]:
-    """Shards and their index, one of them wrong."""
+    """Make shards and their index, one of them wrong."""
     (place / "a.safetensors").write_bytes(whole[".safetensors"])
     (place / "b.pth").write_bytes(whole[".pth"])
     length = int.from_bytes(whole[".safetensors"][:8], "little")
@@ -173,7 +173,7 @@ def _index(rng: random.Random, place: Path, whole: dict[str, bytes], _: State) -
 
 
 def _tensors(rng: random.Random, place: Path, whole: dict[str, bytes], _: State) -> tuple[str, Path, str]:
-    """Whole files of tensors that are not those of the model."""
+    """Make sound files of tensors that are not those of the model."""
     state: dict[object, object] = dict(timm.create_model("test_vit", num_classes=0).state_dict())
     name = rng.choice([name for name in state if isinstance(name, str)])
     value = state[name]
@@ -197,7 +197,7 @@ def _tensors(rng: random.Random, place: Path, whole: dict[str, bytes], _: State)
 
 
 def _dinov3(rng: random.Random, place: Path, whole: dict[str, bytes], other: State) -> tuple[str, Path, str]:
-    """Names of DINOv3 in any mixture, with any shapes."""
+    """Save tensors of any shape under any mixture of DINOv3's names."""
     some = rng.sample(sorted(other), rng.randrange(1, len(other) + 1))
     shapes = [(), (0,), (3,), (1, 4, 384), (384, 3, 16, 16), (1152, 384), (1152,), (16,), (2, 2, 2, 2, 2)]
     state = {rng.choice(["", "", "backbone.", "module."]) + name: torch.ones(rng.choice(shapes)) for name in some}

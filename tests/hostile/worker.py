@@ -25,7 +25,7 @@ _MOST = 4000  #: characters of a message
 
 
 def outcome(call: Callable[[], object]) -> str:
-    """Return "read", "refused", or what must not happen."""
+    """Return "read", "refused", or a finding in words."""
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         try:
@@ -40,7 +40,7 @@ def outcome(call: Callable[[], object]) -> str:
 
 
 def _complaint(error: Insid3Error) -> str:
-    """What is wrong with an error that is of the right kind."""
+    """Return what is wrong with the message of an error of the right class."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, MemoryError):

@@ -16,8 +16,9 @@ from annotation_files import ENTRIES
 from annotation_files.drawn import any_masks
 from annotation_files.table import SIZE, photo
 from insid3.batch.formats import FORMATS
-from insid3.batch.formats.base import Marked, link_picture
-from insid3.instances import Instance
+from insid3.batch.formats.base import link_picture
+from insid3.batch.formats.marked import Marked
+from insid3.imaging.components import Instance
 from shapes import LABELS, ROUND, iou, marked, masks
 
 pytestmark = pytest.mark.long
@@ -63,7 +64,7 @@ def test_what_the_tool_sees(kind: str, tmp_path: Path) -> None:
 def test_the_tool_sees_any_shapes(kind: str, tmp_path: Path) -> None:
     rng, pictures = random.Random(7), []
     for i in range(60):
-        objects = [Instance.of(mask, j % 2) for j, mask in enumerate(any_masks(rng.randint))]
+        objects = [Instance.from_mask(mask, j % 2) for j, mask in enumerate(any_masks(rng.randint))]
         pictures.append(Marked(photo(tmp_path / "photos" / f"p{i}.png"), f"p{i}", SIZE, tuple(objects)))
     write(kind, pictures, tmp_path / "out")
     (found,) = read(kind, [tmp_path / "out"], tmp_path / "seen.npz")
@@ -112,4 +113,4 @@ def one(folder: Path, name: str) -> Marked:
     picture = marked(folder / stem, name)[0]
     path = picture.path.rename(picture.path.with_name(f"{stem}.png"))
     concept = list(masks()).index(name) % 2
-    return replace(picture, path=path, name=stem, instances=(Instance.of(masks()[name], concept),))
+    return replace(picture, path=path, name=stem, instances=(Instance.from_mask(masks()[name], concept),))

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import oracles
+from insid3.methods.ablations import cross_alone, seed_alone
 from insid3.stages.aggregate import cluster_scores, margins
 
 LABELS = torch.tensor([0, 0, 1, 1, 1, 1, 2])
@@ -29,14 +30,14 @@ def test_scores_by_hand(seed: int, expected: list[float]) -> None:
 
 @pytest.mark.parametrize(("seed", "expected"), [(0, [0.5, 0.1, 0]), (1, [0.25, 0.4, 0]), (2, [0.25, 0.1, -0.2])])
 def test_scores_without_intra_by_hand(seed: int, expected: list[float]) -> None:
-    scores = cluster_scores(MEANS, FORWARD, LABELS, CANDIDATES, seed, "cross")
+    scores = cluster_scores(MEANS, FORWARD, LABELS, CANDIDATES, seed, cross_alone)
     assert scores.tolist() == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("threshold", [-2.0, 0.0, 0.2, 1.0, 5.0])
 @pytest.mark.parametrize("seed", range(3))
 def test_the_seed_alone_whatever_the_threshold(seed: int, threshold: float) -> None:
-    scores = cluster_scores(MEANS, FORWARD, LABELS, CANDIDATES, seed, "seed")
+    scores = seed_alone(MEANS, FORWARD, LABELS, CANDIDATES, seed)
     expected = [1 if k == seed else -1 for k in range(3)]
     assert margins(scores, seed, threshold, False).tolist() == expected
 

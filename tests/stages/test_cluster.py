@@ -24,13 +24,13 @@ partition = oracles.partition
 
 
 def at(*degrees: float) -> Tensor:
-    """Unit tokens in the plane: the similarity of two is the cosine of the angle between them."""
+    """Return unit tokens in the plane, whose similarity is the cosine of the angle between them."""
     angles = torch.tensor(degrees).deg2rad()
     return torch.stack([angles.cos(), angles.sin()], 1)
 
 
 def grouped(seed: int, n: int, c: int = 6, spread: float = 0.5) -> Tensor:
-    """Tokens around a few centres."""
+    """Return tokens around a few centres."""
     generator = torch.Generator().manual_seed(seed)
     centres = torch.randn(1 + n // 4, c, generator=generator)
     noise = torch.randn(n, c, generator=generator)
@@ -74,7 +74,7 @@ def test_identical_tokens_are_one_cluster(tau: float) -> None:
 @pytest.mark.parametrize("stored", [2048, 0])
 @pytest.mark.parametrize("noise", [0, 1e-8, 1e-7, 1e-6, 1e-5])
 def test_equal_tokens_take_few_rounds(noise: float, stored: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A flat picture: to rounding everybody's nearest neighbour is the same token, one merge a round would be slow."""
+    """In a flat picture all tokens have the same nearest neighbour; one merge a round would be slow."""
     monkeypatch.setattr(module, "_STORED", stored)
     rounds = []
     for name in ("_pairs", "_nearest_other", "_similarities"):
@@ -120,7 +120,7 @@ def test_both_paths_agree(seed: int, tau: float, monkeypatch: pytest.MonkeyPatch
     st.sampled_from([2048, 0]),
 )
 def test_exact_ties_end_and_leave_nothing_to_merge(grid: np.ndarray, tau: float, stored: int) -> None:
-    """Small whole numbers collide all the time. Which of equal pairs goes first is free; where it ends is not."""
+    """Small whole numbers often tie. Which of equal pairs merges first is free; that none is left at the end is not."""
     grid[(grid == 0).all(1), 0] = 1
     tokens = oracles.unit(grid.astype(np.float64))
     with pytest.MonkeyPatch.context() as patch:
@@ -236,7 +236,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 
 
 def test_a_round_without_a_mutual_pair_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rounding may differ between a pair's two directions; here every cluster thinks the next one is the nearest."""
+    """Rounding may differ between a pair's two directions; here the next cluster is each one's nearest."""
 
     def ring(means: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         return torch.full((len(rows),), 0.9), (rows + 1) % len(means)

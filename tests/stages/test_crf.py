@@ -102,7 +102,7 @@ def test_filtering_is_nearly_gaussian(d: int) -> None:
 
 
 def scene(height: int = 90, width: int = 120) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A red disc on a blue ground with a little noise, its mask, and the same in blocks of 10."""
+    """Return a red disc on a blue ground with a little noise, the disc's mask, and the mask in blocks of 10 pixels."""
     y, x = np.indices((height, width))
     truth = np.hypot(y - height / 2, x - width / 2) < 0.3 * height
     picture = np.where(truth[..., None], [200, 40, 40], [40, 60, 190])
@@ -126,7 +126,7 @@ def test_the_edge_goes_where_the_picture_has_one(solver: str) -> None:
 @pytest.mark.parity
 @pytest.mark.parametrize("name", ["swan_256", "bowl_256", "camel_384", "dress_384"])
 def test_parts_decide_as_the_whole(shared: Path, name: str) -> None:
-    """Right half of a picture, with what it needs of the left: the lattice must not move."""
+    """The right half, with what its edge needs of the left, is refined like the whole: the lattice does not move."""
     case = golden(shared, name)
     coarse, scale = case["coarse"], float(case["scale"])
     core, outside = zones(coarse)
@@ -141,7 +141,7 @@ def test_parts_decide_as_the_whole(shared: Path, name: str) -> None:
 
 @pytest.mark.parametrize("turn", [np.flipud, np.fliplr])
 def test_a_mirrored_picture_gives_nearly_the_mirrored_mask(turn: object) -> None:
-    """Not exactly: the lattice has no axis of symmetry."""
+    """The masks differ a little, since the lattice has no axis of symmetry."""
     picture, _, coarse = scene()
     there = dense_crf(*zones(coarse), picture, 0.3)
     back = dense_crf(*zones(turn(coarse)), turn(picture).copy(), 0.3)  # type: ignore[operator]

@@ -15,7 +15,7 @@ from insid3.stages.encode import normalise, patch_mask, unit_tokens
 
 
 class Fake:
-    """Two patches of three channels, in row-major order 1 0 0 and 0 3 4."""
+    """An encoder that returns two patches of three channels, in row-major order 1 0 0 and 0 3 4."""
 
     name, weights_hash, patch_size, channels, device = "fake", "0", 4, 3, torch.device("cpu")
     mean = std = (0.5, 0.5, 0.5)

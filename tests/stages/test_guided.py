@@ -10,7 +10,7 @@ from insid3.stages.guided import _coefficients, guided_filter
 
 
 def by_definition(values: np.ndarray, picture: np.ndarray, radius: int) -> np.ndarray:
-    """He, Sun & Tang 2013, eqs. 14 to 16: a ridge regression in every window, averaged over the windows of a pixel."""
+    """Filter by He, Sun & Tang 2013, eqs. 14 to 16: ridge regressions in windows, averaged over a pixel's windows."""
     height, width = values.shape
     guide = picture / 255
     slopes, rests = np.zeros((height, width, 3)), np.zeros((height, width))

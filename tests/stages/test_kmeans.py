@@ -15,7 +15,7 @@ def unit(n: int, c: int, seed: int) -> torch.Tensor:
 
 
 def objective(tokens: torch.Tensor, labels: torch.Tensor) -> float:
-    """Mean similarity of tokens to the normalised mean of their cluster: the mean length of the clusters' sums."""
+    """Return the mean similarity of tokens to their cluster's normalised mean: the mean length of clusters' sums."""
     sums = torch.zeros(len(tokens), tokens.shape[1]).index_add_(0, labels, tokens)
     return float(sums.norm(dim=1).sum() / len(tokens))
 

@@ -8,11 +8,16 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import oracles
-from insid3 import blocks
+from insid3.stages import chunked
 from insid3.stages.localize import backward_votes, candidates, nearest, prototype
 
 E = torch.eye(4)  # tokens by hand: unit vectors along the axes
 NO_NEGATIVES = torch.zeros(0, 4)
+
+
+def votes_of(target: Tensor, reference: Tensor, masks: Tensor, negatives: Tensor) -> Tensor:
+    beaten = nearest(target, negatives).similarity if len(negatives) else None
+    return backward_votes([nearest(target, shot) for shot in reference], masks, beaten)
 
 
 def bools(text: str) -> Tensor:
@@ -43,16 +48,16 @@ def test_prototype_weighs_shots_alike_and_normalises_last() -> None:
 )
 def test_votes_by_hand(masks: tuple[str, str], negatives: Tensor, expected: list[int]) -> None:
     target, reference = torch.cat([E[:2], -E[[3]]]), torch.stack([E[[0, 1, 2]], E[[1, 2, 3]]])
-    found = backward_votes(target, reference, torch.stack([bools(mask) for mask in masks]), negatives)
+    found = votes_of(target, reference, torch.stack([bools(mask) for mask in masks]), negatives)
     assert found.tolist() == expected
 
 
 def test_opposite_tokens_still_vote() -> None:
-    """Rounding takes similarities below -1; without negatives there is nothing to be beaten by."""
+    """Rounding takes similarities below -1; without negatives no similarity has to be reached."""
     tokens = unit(500, 64)
     assert min(float(token @ -token) for token in tokens) < -1
     for token in tokens:
-        found = backward_votes(token[None], -token[None, None], bools("1")[None], torch.zeros(0, 64))
+        found = votes_of(token[None], -token[None, None], bools("1")[None], torch.zeros(0, 64))
         assert found.tolist() == [1]
 
 
@@ -85,7 +90,7 @@ def test_parity(seed: int, shots: int, n: int, negatives: int, opposite: bool) -
     g = prototype(reference, masks)
     np.testing.assert_allclose(g, oracles.prototype(reference.double().numpy(), masks.numpy()), atol=1e-6)
     forward = -(target @ g).abs() if opposite else target @ g
-    found = backward_votes(target, reference, masks, others)
+    found = votes_of(target, reference, masks, others)
     expected = oracles.votes(target.numpy(), reference.numpy(), masks.numpy(), others.numpy())
     assert found.tolist() == expected
     assert candidates(forward, found, shots).tolist() == oracles.candidates(forward.double().numpy(), expected, shots)
@@ -95,8 +100,8 @@ def test_permuting_patches_permutes_votes_and_reference_order_does_not_matter() 
     target, reference, others = unit(30, 6), unit(2, 30, 6, seed=1), unit(3, 6, seed=2)
     masks = torch.arange(60).view(2, 30) % 3 > 0
     order, other_order = unit(30, 2, seed=3).argsort(0).T
-    votes = backward_votes(target, reference, masks, others)
-    moved = backward_votes(target[order], reference[:, other_order], masks[:, other_order], others)
+    votes = votes_of(target, reference, masks, others)
+    moved = votes_of(target[order], reference[:, other_order], masks[:, other_order], others)
     assert moved.equal(votes[order])
     assert votes.unique().tolist() == [0, 1, 2]
 
@@ -105,7 +110,7 @@ def test_permuting_patches_permutes_votes_and_reference_order_does_not_matter() 
 def test_blocks_do_not_matter(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
     queries, keys = unit(23, 6), unit(17, 6, seed=1)
     whole = queries @ keys.T
-    monkeypatch.setattr(blocks, "NUMBERS", block)
+    monkeypatch.setattr(chunked, "NUMBERS", block)
     found = nearest(queries, keys)
     assert found.index.equal(whole.argmax(1))
     assert found.back.equal(whole.argmax(0))
@@ -114,7 +119,7 @@ def test_blocks_do_not_matter(block: int, monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.parametrize("block", [1, 10**9])
 def test_the_first_of_equals_is_nearest_both_ways(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blocks, "NUMBERS", block)
+    monkeypatch.setattr(chunked, "NUMBERS", block)
     found = nearest(E[[1, 0, 0]], E[[0, 0, 3]])
     assert found.index.tolist() == [0, 0, 0]  # e1 resembles none of e0, e0, e3
     assert found.back.tolist() == [1, 1, 0]

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import oracles
-from insid3.stages.seed import seed_cluster
+from insid3.stages.localize import seed_cluster
 
 # three clusters of two patches; their prototypes are 0.9, 0.5 and -0.2 like the concept
 LABELS = torch.tensor([0, 1, 2, 2, 1, 0])

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 import oracles
-from insid3 import blocks
-from insid3.stages.smooth import Graph, neighbour_graph, smooth
+from insid3.stages import chunked
+from insid3.stages.plus.smooth import Graph, neighbour_graph, smooth
 
 
 def unit(*shape: int, seed: int = 0) -> Tensor:
@@ -26,12 +26,12 @@ def test_graph_equals_the_equations(neighbours: int, monkeypatch: pytest.MonkeyP
     expected = oracles.neighbour_graph(tokens.double().numpy(), min(neighbours, 59))
     assert (expected > 0).any()
     np.testing.assert_allclose(dense(neighbour_graph(tokens, neighbours), 60), expected, atol=1e-5)
-    monkeypatch.setattr(blocks, "NUMBERS", 60 * 7)  # in blocks of seven rows
+    monkeypatch.setattr(chunked, "NUMBERS", 60 * 7)  # in blocks of seven rows
     np.testing.assert_allclose(dense(neighbour_graph(tokens, neighbours), 60), expected, atol=1e-5)
 
 
 def test_equal_patches_are_neighbours_but_not_of_themselves() -> None:
-    """More copies of a patch than it has neighbours."""
+    """A patch has more copies than neighbours."""
     graph = neighbour_graph(unit(1, 8).expand(50, 8).contiguous(), 5)
     assert not (graph.start == graph.end).any()
     assert torch.isfinite(graph.weight).all()
@@ -52,7 +52,7 @@ def test_smoothing_solves_its_equation(strength: float) -> None:
 
 
 def test_an_odd_patch_out_follows_its_likes_and_islands_stay_apart() -> None:
-    """Two groups of like patches; one of the first has the second's value."""
+    """One patch of the first of two groups has the value of the second."""
     groups = torch.cat([torch.tensor([[1.0, 0, 0]]).expand(10, 3), torch.tensor([[0, 1.0, 0]]).expand(10, 3)])
     tokens = torch.nn.functional.normalize(groups + 0.01 * unit(20, 3), dim=-1)
     values = torch.cat([torch.full((10,), 0.9), torch.full((10,), 0.1)])

@@ -1,4 +1,4 @@
-"""Pictures that move: WebP by Pillow, GIF and PNG by PyAV."""
+"""Animated pictures: WebP by Pillow, GIF and PNG by PyAV."""
 
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from PIL import Image
 
 from clips import number_of, numbered
 from insid3.errors import ImageError
-from insid3.images import read_image
+from insid3.imaging.read import read_image
 from insid3.video.animation import is_animated
 from insid3.video.clip import Clip
 
@@ -95,7 +95,7 @@ def test_a_webp_of_which_nothing_can_be_decoded(tmp_path: Path) -> None:
 
 
 def in_holes(mode: str, count: int = 3) -> list[Image.Image]:
-    """Pictures of a green box that moves over a transparent ground, whose colour is red."""
+    """Return pictures of a green box that moves over a transparent, red ground."""
     found = []
     for i in range(count):
         colours = np.full((32, 48, 4), (200, 30, 60, 0), np.uint8)

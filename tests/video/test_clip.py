@@ -1,4 +1,4 @@
-"""Reading videos: every frame once and in order, and what is left of damaged ones."""
+"""Reading videos: every frame once and in order, also from damaged files."""
 
 from fractions import Fraction
 from pathlib import Path

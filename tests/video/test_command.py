@@ -1,4 +1,4 @@
-"""insid3 video and insid3 frames: which sources there are, what is said of them, and the exit status."""
+"""The commands insid3 video and insid3 frames: sources, messages and exit status."""
 
 import json
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from typer.testing import Result
 
 from clips import encode_film, joined, moving, numbered, with_cover, write_clip
 from insid3.errors import ConfigError, ImageError
-from insid3.images import picture_size
+from insid3.imaging.read import picture_size
 from insid3.video.clip import Clip
 
 Invoke = Callable[..., Result]

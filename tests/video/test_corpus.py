@@ -1,4 +1,4 @@
-"""Every container, codec and trick: each frame that is shown and can be decoded, once and in order."""
+"""Containers, codecs and odd files: every frame that can be decoded is read once and in order."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -28,7 +28,7 @@ FILMS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def numbers(clip: Clip) -> list[int]:
-    """Of `numbered` the pictures that a clip's frames show; -1 for each that is damaged."""
+    """Return the number of the picture of `numbered` that each frame shows; -1 for a damaged frame."""
     found = list(clip.pictures(range(len(clip.moments))))
     assert [index for index, _ in found] == list(range(len(clip.moments)))
     return [-1 if isinstance(picture, ImageError) else number_of(picture) for _, picture in found]
@@ -220,7 +220,7 @@ def test_a_raw_stream_has_the_rate_that_is_given(name: str, rate: int, tmp_path:
 
 @pytest.mark.parametrize("name", ["h264.ts", "mpeg2.m2v"])
 def test_a_stream_that_begins_in_the_middle(name: str, tmp_path: Path) -> None:
-    """What has no key frame before it can be decoded by nobody, and is no frame."""
+    """Packets before the first key frame cannot be decoded, and do not count as frames."""
     path = made(tmp_path, name)
     data = path.read_bytes()
     path.write_bytes(data[188 * 12 :] if name.endswith("ts") else data[len(data) // 3 :])

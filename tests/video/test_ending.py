@@ -1,4 +1,4 @@
-"""Where files end, and what stands behind them."""
+"""The ends of video files, and data behind them."""
 
 from pathlib import Path
 

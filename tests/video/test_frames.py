@@ -1,4 +1,4 @@
-"""A run over a video: masks, memory, film, and what a second run does."""
+"""Runs over a video: masks, memory, film, and a second run."""
 
 import json
 from collections.abc import Sequence
@@ -16,14 +16,15 @@ from insid3 import INSID3, Concept, ConfigError
 from insid3.batch.options import Options
 from insid3.batch.runner import Run
 from insid3.batch.sources import find_targets
-from insid3.batch.work import Result, Work
-from insid3.draw import overlay
+from insid3.batch.worker import Result, Work
 from insid3.errors import OutputError
-from insid3.images import read_mask
+from insid3.imaging.draw import overlay
+from insid3.imaging.masks import read_mask
+from insid3.stages.plus.evidence_field import agreement
 from insid3.video.clip import Clip
 from insid3.video.film import film
-from insid3.video.frames import ClipFrames, Frames, FrameWorker, PictureFrames, in_order, natural, overlays
-from insid3.video.memory import Bank, Memory
+from insid3.video.frames import ClipFrames, Frames, FrameWorker, PictureFrames, mark_in_order, natural, overlays
+from insid3.video.memory import Memory, MemoryConfig
 from stubs import ColourEncoder, box_mask, colour_model, scene
 
 BOX = (16, 16, 48, 48)
@@ -39,11 +40,11 @@ def start(
     concepts: Concept | Sequence[Concept],
     frames: Frames,
     out: Path,
-    bank: Bank | None = None,
+    settings: MemoryConfig | None = None,
     options: Options | None = None,
 ) -> Run:
-    told = {"most": bank.most if bank else 0}
-    engine = partial(in_order, model, frames, bank)
+    told = {"most": settings.most if settings else 0}
+    engine = partial(mark_in_order, model, frames, settings)
     return Run(model, concepts, frames.targets, out, options or Options(overlays=False), engine=engine, memory=told)
 
 
@@ -70,7 +71,7 @@ def test_pictures_in_a_folder_are_a_video_too(model: INSID3, red: Concept, tmp_p
     (tmp_path / "frames" / "003.png").write_bytes(b"broken")
     targets = find_targets([tmp_path / "frames"], tmp_path / "out")
     frames = PictureFrames(targets, range(1, 6), Fraction(10), 10**6)
-    results = list(start(model, red, frames, tmp_path / "out", Bank(gap=1)))
+    results = list(start(model, red, frames, tmp_path / "out", MemoryConfig(gap=1)))
     assert [Path(result.target).stem for result in results] == ["001", "002", "003", "004", "005"]
     assert [result.error is None for result in results] == [True, True, False, True, True]
     assert results[0].remembered == ["red"]
@@ -80,42 +81,42 @@ def test_pictures_in_a_folder_are_a_video_too(model: INSID3, red: Concept, tmp_p
 
 
 def work_of(model: INSID3, concept: Concept, out: Path) -> Work:
-    from insid3.labels import numbered
+    from insid3.label_map import numbered
 
     return Work([concept], numbered([concept]), Options(overlays=False), out, {}, "")
 
 
 def test_a_second_run_remembers_what_the_first_did(model: INSID3, red: Concept, clip: Path, tmp_path: Path) -> None:
-    whole, parts, bank = tmp_path / "whole", tmp_path / "parts", Bank(most=2, gap=3)
-    expected = list(start(model, red, ClipFrames(Clip(clip), range(24)), whole, bank))
+    whole, parts, settings = tmp_path / "whole", tmp_path / "parts", MemoryConfig(most=2, gap=3)
+    expected = list(start(model, red, ClipFrames(Clip(clip), range(24)), whole, settings))
     assert [i for i, result in enumerate(expected) if result.remembered] == list(range(0, 24, 3))
     for stop in (1, 7, 8, 15, 24):
-        run = start(model, red, ClipFrames(Clip(clip), range(24)), parts, bank)
+        run = start(model, red, ClipFrames(Clip(clip), range(24)), parts, settings)
         left = stop - run.done_before
         for _, result in zip(range(left), run, strict=False):
             assert replace(result, seconds=0) == replace(expected[int(result.target[-6:])], seconds=0)
         run.close()
     assert masks_in(parts) == masks_in(whole)
-    assert start(model, red, ClipFrames(Clip(clip), range(24)), parts, bank).todo == []
+    assert start(model, red, ClipFrames(Clip(clip), range(24)), parts, settings).todo == []
 
 
 def test_what_was_long_ago_is_remembered_too(model: INSID3, red: Concept, tmp_path: Path) -> None:
-    """The green thing is there at the beginning only; red ones are remembered again and again since."""
+    """The green thing is shown at the beginning only; red things are remembered many times after it."""
     pictures = moving(16)
     for picture in pictures[:2]:
         picture[48:, 64:] = scene((48, 64, 64, 96), size=(64, 96), colour=1)[48:, 64:]
     path = write_clip(tmp_path / "clip.mp4", pictures)
     green = model.concept(scene(BOX, colour=1), box_mask(*BOX), name="green")
-    bank, frames = Bank(most=2, gap=2), ClipFrames(Clip(path), range(16))
-    expected = list(start(model, [red, green], frames, tmp_path / "whole", bank))
+    settings, frames = MemoryConfig(most=2, gap=2), ClipFrames(Clip(path), range(16))
+    expected = list(start(model, [red, green], frames, tmp_path / "whole", settings))
     assert expected[0].remembered == ["red", "green"]
     assert all("green" not in (result.remembered or []) for result in expected[2:])
-    first = start(model, [red, green], frames, tmp_path / "parts", bank)
+    first = start(model, [red, green], frames, tmp_path / "parts", settings)
     for _ in zip(range(12), first, strict=False):
         pass
     first.close()
     worker = FrameWorker(
-        model, first.work, frames, Memory(model, first.work.concepts, bank),
+        model, first.work, frames, Memory(model, first.work.concepts, settings),
         {Path(r.target).name[-6:]: r.remembered for r in expected[:12] if r.remembered},
     )  # fmt: skip
     next(worker.loaded(frames.targets[12:]))
@@ -125,21 +126,21 @@ def test_what_was_long_ago_is_remembered_too(model: INSID3, red: Concept, tmp_pa
 
 
 def test_restoring_encodes_only_what_is_remembered(model: INSID3, red: Concept, clip: Path, tmp_path: Path) -> None:
-    bank, out = Bank(most=2, gap=2), tmp_path / "out"
-    first = iter(start(model, red, ClipFrames(Clip(clip), range(24)), out, bank))
+    settings, out = MemoryConfig(most=2, gap=2), tmp_path / "out"
+    first = iter(start(model, red, ClipFrames(Clip(clip), range(24)), out, settings))
     for _ in range(20):
         next(first)
     first.close()  # type: ignore[attr-defined]
     encoder = model.encoder
     assert isinstance(encoder, ColourEncoder)
     before = encoder.calls
-    assert len(list(start(model, red, ClipFrames(Clip(clip), range(24)), out, bank))) == 4
+    assert len(list(start(model, red, ClipFrames(Clip(clip), range(24)), out, settings))) == 4
     assert encoder.calls - before == 4 + 2
 
 
 def test_other_memories_are_other_results(model: INSID3, red: Concept, clip: Path, tmp_path: Path) -> None:
     frames = ClipFrames(Clip(clip), range(3))
-    list(start(model, red, frames, tmp_path / "out", Bank()))
+    list(start(model, red, frames, tmp_path / "out", MemoryConfig()))
     with pytest.raises(OutputError, match=r"memory\.most 2 not 0"):
         start(model, red, frames, tmp_path / "out")
 
@@ -167,7 +168,7 @@ def test_frames_are_kept_as_pictures(model: INSID3, red: Concept, clip: Path, tm
     out = tmp_path / "out"
     results = list(start(model, red, ClipFrames(Clip(clip), [4, 5], out / "frames"), out))
     assert [Path(result.target) for result in results] == [out / "frames/000004.jpg", out / "frames/000005.jpg"]
-    from insid3.images import read_image
+    from insid3.imaging.read import read_image
 
     kept = read_image(out / "frames/000004.jpg").astype(int)
     assert np.abs(kept - moving()[4]).mean() < 6
@@ -254,7 +255,7 @@ def test_a_second_size_is_fitted_into_the_film(model: INSID3, red: Concept, tmp_
 
 
 def test_what_is_remembered_is_bounded_and_confident(model: INSID3, red: Concept) -> None:
-    memory = Memory(model, [red], Bank(most=2, least=0.6, gap=5))
+    memory = Memory(model, [red], MemoryConfig(most=2, least=0.6, gap=5))
     names = []
     for index, picture in enumerate(moving(24)):
         encoded = model.encode(picture)
@@ -268,20 +269,20 @@ def test_what_is_remembered_is_bounded_and_confident(model: INSID3, red: Concept
     assert memory.keep(30, empty, memory.label(empty).masks) == []
     green = model.encode(scene(BOX, colour=1))
     assert memory.keep(30, green, [box_mask(*BOX)]) == []  # a mask, but not of the concept
-    strict = Memory(model, [red], Bank(least=1.0))
+    strict = Memory(model, [red], MemoryConfig(least=1.0))
     dark = model.encode((scene(BOX) * 0.7).astype(np.uint8))
     assert strict.keep(0, dark, strict.label(dark).masks) == []
 
 
 def test_a_frame_that_is_remembered_helps(model: INSID3) -> None:
-    """The reference is red; the thing slowly turns white, which the reference alone does not resemble enough."""
+    """The thing slowly turns from red to white, where the red reference alone is not similar enough."""
     red = model.concept(scene(BOX), box_mask(*BOX))
     fades = []
     for white in np.linspace(0, 1, 9):
         picture = scene(BOX).astype(float)
         picture[16:48, 16:48] = (1 - white) * np.array([230, 20, 20]) + white * np.array([240, 240, 120])
         fades.append(picture.astype(np.uint8))
-    memory = Memory(model, [red], Bank(least=0.0, gap=1))
+    memory = Memory(model, [red], MemoryConfig(least=0.0, gap=1))
     for index, picture in enumerate(fades):
         encoded = model.encode(picture)
         found = memory.label(encoded)
@@ -294,28 +295,28 @@ def test_a_frame_that_is_remembered_helps(model: INSID3) -> None:
 
 @pytest.mark.parametrize("preset", ["published", "plus"])
 def test_what_is_remembered_was_found_and_not_drawn(preset: str) -> None:
-    """The drawing keeps its say, and scores are against the drawing alone."""
+    """The drawn example still counts, and scores are measured against it alone."""
     model = colour_model(preset)
     red = model.concept(scene(BOX), box_mask(*BOX))
     fades = [scene(BOX).astype(float) for _ in range(3)]
     for fade, share in zip(fades, (0.8, 0.7, 0.6), strict=True):
         fade[16:48, 16:48] = share * np.array([230, 20, 20]) + (1 - share) * np.array([20, 230, 20])
     pictures = [fade.astype(np.uint8) for fade in fades]
-    memory = Memory(model, [red], Bank(least=0.0, gap=1))
+    memory = Memory(model, [red], MemoryConfig(least=0.0, gap=1))
     for index, picture in enumerate(pictures[:2]):
         memory.keep(index, model.encode(picture), [box_mask(*BOX)])
     extended = memory._extended[0]
-    assert (extended.shots, extended.given) == (3, red)
-    reference = model.derived.reference(extended, model.config)
-    assert reference.found == 2
-    assert float(reference.weights[0]) == pytest.approx(0.85)
+    assert (extended.shots, extended.drawn) == (3, red)
+    shots = model.cache.shots(extended, model.config)
+    assert shots.found == 2
+    assert float(agreement(shots.tokens, shots.masks, shots.found)[0]) == pytest.approx(0.85)
     encoded = model.encode(pictures[2])
     found = memory.label(encoded).results[0]
     alone = model.segment(encoded, red)
     assert found.mask.any()
     if (found.mask == alone.mask).all():
         assert found.score == pytest.approx(alone.score)
-    by_all = model.segment(encoded, replace(extended, given=None))
+    by_all = model.segment(encoded, replace(extended, drawn=None))
     assert found.score < by_all.score - 0.02
     strict = model.but(min_score=(found.score + by_all.score) / 2)
     memory.model = strict
@@ -327,11 +328,11 @@ def test_memories_that_cannot_be(red: Concept) -> None:
         Memory(colour_model(tile=32), [red])
     for wrong in ({"most": 0}, {"least": 2.0}, {"gap": 0}):
         with pytest.raises(ConfigError, match="a memory holds 1 frame or more"):
-            Bank(**wrong)
+            MemoryConfig(**wrong)
 
 
 def test_results_are_lines(model: INSID3, red: Concept, clip: Path, tmp_path: Path) -> None:
-    results: list[Result] = list(start(model, red, ClipFrames(Clip(clip), [0]), tmp_path / "out", Bank()))
+    results: list[Result] = list(start(model, red, ClipFrames(Clip(clip), [0]), tmp_path / "out", MemoryConfig()))
     line = json.loads((tmp_path / "out" / "results.jsonl").read_text())
     assert line == results[0].line()
     assert line["remembered"] == ["red"]

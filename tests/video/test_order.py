@@ -1,4 +1,4 @@
-"""What follows from timestamps, and what does not."""
+"""Order and times of frames from regular and irregular timestamps."""
 
 from fractions import Fraction
 from itertools import pairwise

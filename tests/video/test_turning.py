@@ -1,4 +1,4 @@
-"""Frames as they are to be shown: turned, mirrored, and masks with them."""
+"""Frames that are turned and mirrored, and their masks."""
 
 import gc
 from collections.abc import Callable
@@ -13,10 +13,10 @@ from clips import with_matrix, write_clip
 from insid3 import INSID3, Concept
 from insid3.batch.options import Options
 from insid3.batch.runner import Run
-from insid3.images import read_mask
+from insid3.imaging.masks import read_mask
 from insid3.video.clip import Clip
 from insid3.video.film import film
-from insid3.video.frames import ClipFrames, in_order, marked, overlays
+from insid3.video.frames import ClipFrames, mark_in_order, marked, overlays
 from insid3.video.turning import turned
 from stubs import scene
 
@@ -47,7 +47,7 @@ def test_all_eight_ways(way: str, tmp_path: Path, model: INSID3, red: Concept) -
     frames, out = ClipFrames(clip, [1]), tmp_path / "out"
 
     def engine(*given: object) -> object:
-        return in_order(model, frames, None, *given)  # type: ignore[arg-type]
+        return mark_in_order(model, frames, None, *given)  # type: ignore[arg-type]
 
     run = Run(model, red, frames.targets, out, Options(overlays=False), engine=engine)  # type: ignore[arg-type]
     list(run)
@@ -90,7 +90,7 @@ def test_pixels_that_are_not_square_lie_with_the_frame(tmp_path: Path) -> None:
 
 
 def test_frames_are_gone_when_they_are_done_with(tmp_path: Path) -> None:
-    """They refer to no circle that only a collection would free: a few hundred of them are gigabytes."""
+    """Frames are freed without a garbage collection, because a few hundred frames take gigabytes."""
     clip = Clip(with_matrix(write_clip(tmp_path / "a.mp4", [scene(size=(64, 96))] * 8), 0, 1, 1, 0))
     gc.collect()
     gc.disable()

@@ -10,7 +10,6 @@ from typing import Any
 
 import gradio as gr
 
-from insid3.annotations import from_labelme
 from insid3.app.archive import pack
 from insid3.app.canvas import Strokes
 from insid3.app.cheetahs import POLYGON, cheetah_pictures
@@ -18,11 +17,13 @@ from insid3.app.same import Same
 from insid3.app.session import Session, Settings
 from insid3.app.sessions import Sessions
 from insid3.app.show import Shown
+from insid3.batch.annotations import from_labelme
 from insid3.batch.formats.base import parse_colour
-from insid3.batch.work import slugs
+from insid3.batch.worker import slugs
 from insid3.errors import Insid3Error
-from insid3.labels import MAGENTA, Colour, numbered
-from insid3.points import parse_points
+from insid3.imaging.colours import MAGENTA, Colour
+from insid3.imaging.points import parse_points
+from insid3.label_map import numbered
 
 HEX = f"#{bytes(MAGENTA).hex()}"
 _log = logging.getLogger("insid3.app")

@@ -12,7 +12,7 @@ from insid3.app.session import Session
 from insid3.app.sessions import Sessions
 from insid3.batch.writers import write_mask
 from insid3.errors import ConfigError, Insid3Error
-from insid3.pipeline import INSID3
+from insid3.model import INSID3
 from insid3.storage import writing
 
 AT_ONCE = 8  #: questions in hand, which take turns at the model picture by picture

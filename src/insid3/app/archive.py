@@ -9,12 +9,14 @@ from typing import Any
 
 from insid3.app.session import Session, Settings
 from insid3.batch.convert import convert
-from insid3.batch.formats import FORMATS
-from insid3.batch.formats.base import LABELS, Marked, link_picture
+from insid3.batch.formats import ENTRIES, FORMATS
+from insid3.batch.formats.base import LABELS, link_picture
+from insid3.batch.formats.marked import Marked
 from insid3.batch.sources import Target
 from insid3.errors import ConfigError, MissingExtraError
-from insid3.instances import split
-from insid3.labels import Colour, LabelMap, numbered
+from insid3.imaging.colours import Colour
+from insid3.imaging.components import split
+from insid3.label_map import LabelMap, numbered
 from insid3.storage import write_text, writing
 
 
@@ -103,5 +105,5 @@ def available_formats() -> list[str]:
     try:
         check_packages()
     except MissingExtraError:
-        return ["png", "voc", "label-studio"]
+        return [name for name, entry in ENTRIES.items() if not entry.needs_extra]
     return list(FORMATS)

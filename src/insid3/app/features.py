@@ -10,11 +10,13 @@ from jaxtyping import UInt8
 
 from insid3.app.sessions import Kept, Turns
 from insid3.concept import Concept
-from insid3.encoded import Encoded, encode_all
 from insid3.errors import ImageError, Insid3Error
-from insid3.images import read_image, thumbnail
-from insid3.pipeline import INSID3
-from insid3.regions import Regions
+from insid3.features.encoded import Encoded, encode_all
+from insid3.imaging.read import read_image
+from insid3.imaging.resizing import thumbnail
+from insid3.model import INSID3
+from insid3.region_picker import Regions
+from insid3.stages.cluster import cluster_windows
 
 SHOWN = 900  #: pixels of the longer side of results on the page
 
@@ -98,7 +100,7 @@ class Features:
         """Of a concept's first picture."""
 
         def make() -> tuple[Regions, int]:
-            regions = Regions.of(self.model.but(tau=tau), concept)
+            regions = Regions.from_concept(self.model.but(tau=tau), concept)
             return regions, regions.labels.nbytes
 
         with self._lock:
@@ -112,7 +114,7 @@ class Features:
             with self._lock:
                 for value in self._kept.of(self._owner):
                     if isinstance(value, Seen):
-                        value.encoded.forget("debiased", "nearest", "closer")
+                        self.model.cache.forget(value.encoded.tokens, but=cluster_windows)
         return changed
 
     def _as_segmented(self) -> bool:

@@ -1,13 +1,14 @@
 """The page: what is where, and which question goes to which answer. It computes nothing."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import gradio as gr
 
 from insid3.app.answers import HEX, Answers
 from insid3.app.archive import available_formats
 from insid3.app.canvas import make_canvas
+from insid3.config import Refine
 
 # gradio drops a click on a picture whose successor is still loading: it is held until that is there.
 HEAD = """<script>
@@ -131,9 +132,7 @@ class Page:
                 gr.Slider(0.3, 0.95, tau, step=0.01, label="Tau", info="higher makes finer clusters", **wide),
                 gr.Slider(0, ranks, self.config.rank, step=1, label="Debiasing rank", info="0 keeps positions", **wide),
                 gr.Slider(0, 1, score, step=0.005, label="Least score", info="masks below become empty", **wide),
-                gr.Radio(
-                    ["none", "guided", "crf"], value=self.config.refine, label="Refine edges", info="slower", **wide
-                ),
+                gr.Radio([*get_args(Refine)], value=self.config.refine, label="Refine edges", info="slower", **wide),
             ]
 
     def _results_part(self) -> None:

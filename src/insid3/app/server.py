@@ -15,7 +15,7 @@ from insid3.app.same import Same
 from insid3.app.session import Session
 from insid3.app.sessions import Kept, Sessions, Turns
 from insid3.errors import ConfigError
-from insid3.pipeline import INSID3
+from insid3.model import INSID3
 
 KEPT_BYTES = 512 * 2**20  #: of encoded pictures, of all sessions
 _FREE = 2**30  # bytes that uploads leave on the disk

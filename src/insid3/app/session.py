@@ -9,22 +9,25 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, UInt8
 
-from insid3 import draw
 from insid3.app.features import Features, Reference
 from insid3.app.files import Files
 from insid3.app.sessions import Kept, Turns
 from insid3.app.show import Matched, Shown, Stages, marked, placeholder
 from insid3.batch.sources import Target, find_targets
-from insid3.batch.work import slugs
+from insid3.batch.worker import slugs
 from insid3.batch.writers import write_picture
 from insid3.concept import Concept
 from insid3.config import Config
 from insid3.errors import ConceptError, ConfigError, Insid3Error, MaskError
-from insid3.images import nearest, read_image, read_mask, read_values, thumbnail
-from insid3.inside import look_inside
-from insid3.labels import PALETTE, Colour, LabelMap, numbered
-from insid3.pipeline import INSID3
-from insid3.regions import parse_picks
+from insid3.explain import look_inside
+from insid3.imaging import draw
+from insid3.imaging.colours import PALETTE, Colour
+from insid3.imaging.masks import read_mask
+from insid3.imaging.read import read_image, read_values
+from insid3.imaging.resizing import nearest, thumbnail
+from insid3.label_map import LabelMap, numbered
+from insid3.model import INSID3
+from insid3.region_picker import parse_picks
 from insid3.storage import writing
 
 CANVAS = 1024  #: pixels of the longer side of what is painted on
@@ -362,7 +365,7 @@ class Session:
             raw, debiased = (
                 self.model.match(right.encoded, left.concept, known, debias=debias) for debias in (False, True)
             )
-        size, theirs_size = left.concept.image_sizes[0], right.encoded.frame.size
+        size, theirs_size = left.concept.image_sizes[0], right.encoded.grid.size
         return Matched.of(left.preview, size, known, right.preview, theirs_size, raw, debiased, shown)
 
     def to_match(self, name: str | None) -> Reference:

@@ -8,12 +8,13 @@ import numpy as np
 from jaxtyping import Float, Shaped, UInt8
 from PIL import Image, ImageDraw
 
-from insid3 import draw
 from insid3.config import Config
-from insid3.images import nearest
-from insid3.inside import Inside
-from insid3.labels import MAGENTA, LabelMap
-from insid3.types import Keypoints
+from insid3.explain import Inside
+from insid3.imaging import draw
+from insid3.imaging.colours import MAGENTA
+from insid3.imaging.resizing import nearest
+from insid3.label_map import LabelMap
+from insid3.results import Keypoints
 
 Picture = UInt8[np.ndarray, "h w 3"]
 _BARS = 24  # clusters in the chart

@@ -1,12 +1,12 @@
-"""Frozen encoders by name."""
+"""Frozen encoders, loaded by name."""
 
 import warnings
 from typing import TYPE_CHECKING, Any
 
 from insid3.backbones.registry import REGISTRY, Backbone, find
+from insid3.checks.numbers import told
 from insid3.config import Defaults
 from insid3.errors import ConfigError
-from insid3.numbers import told
 
 if TYPE_CHECKING:
     import os
@@ -30,21 +30,26 @@ def load_encoder(
     engine: str = "auto",
     local_files_only: bool = False,
 ) -> "Encoder":
-    """The encoder of that name, in memory and ready.
+    """Load the encoder of a backbone.
 
     Args:
-        backbone: a name that `insid3 backbones` lists, or "timm:NAME" for another patch-token ViT.
+        backbone: a name that `insid3 backbones` lists, or "timm:NAME" for another ViT with patch tokens.
         weights: file or folder to read instead of the hub: Meta's .pth, or .safetensors with timm's or transformers'
-            names, in one file or in shards. The encoder's `origin` says what they are.
-        device: "auto" takes CUDA, then MPS, then the CPU.
+            names, in one file or in shards. The encoder's `origin` says which weights these are.
+        device: a device of torch, or "auto": CUDA, else MPS, else the CPU.
         dtype: "float32", "bfloat16", "float16", or "auto": bfloat16 on GPUs that compute in it, else float32.
-        engine: "torch", "openvino" (CPUs only, extra "openvino"), or "auto": OpenVINO where it is installed and serves.
-        local_files_only: never ask the hub, use what has been downloaded before.
+        engine: "torch", "openvino" (CPUs only, extra "openvino"), or "auto": OpenVINO where it is installed and can run
+            the model.
+        local_files_only: use downloaded weights only, and never ask the hub.
 
     Raises:
-        ConfigError: unknown backbone, device, dtype or engine, or an engine that cannot run them.
+        ConfigError: backbone, device, dtype or engine are unknown, or the engine cannot run the backbone.
         WeightsError: the weights are missing, damaged or of another architecture.
+        SizeError: the weights do not fit into memory.
         MissingExtraError: the packages of the embedded backbone or of the engine are not installed.
+
+    Example:
+        >>> encoder = load_encoder("dinov2-vits14")  # doctest: +SKIP
     """
     from insid3.backbones import embedded, timm_vit
 
@@ -57,7 +62,7 @@ def load_encoder(
 
 
 def _builder(engine: str) -> "Callable[..., TorchEncoder]":
-    """What makes an encoder of a timm model."""
+    """Return the function that makes an encoder of a timm model."""
     if engine not in ("auto", "torch", "openvino"):
         raise ConfigError(f"engine must be auto, torch or openvino, got {told(engine)}")
 
@@ -82,7 +87,10 @@ def _builder(engine: str) -> "Callable[..., TorchEncoder]":
 
 
 def uncalibrated(encoder: "Encoder") -> Defaults:
-    """Settings for a ViT that nobody has tuned: about 518 px, a twelfth of the channels, the paper's tau and alpha."""
+    """Return settings for a ViT that nobody has calibrated, with a warning.
+
+    The size is about 518 px, the rank a twelfth of the channels; tau and alpha are the paper's.
+    """
     warnings.warn(
         f"{encoder.name} is not calibrated for this method: compare settings on pictures of your own "
         "(size, rank, tau, threshold)",

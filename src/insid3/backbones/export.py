@@ -1,8 +1,8 @@
-"""The encoder as one ONNX file, for those who deploy elsewhere.
+"""Export of an encoder as one ONNX file, for use with other runtimes.
 
-Sizes stay open in the file: what depends on the grid of patches is computed inside the graph. timm's own code for that
-would freeze the size it is traced with (RoPE), or needs antialiased resizing, rare among runtimes (position tables), so
-it is written here from elementary operations.
+The file accepts any picture size: all that depends on the grid of patches is computed inside the graph. timm's own code
+would freeze the size of the traced picture (RoPE), or needs antialiased resizing, which few runtimes have (position
+tables). So this module writes both with elementary operations.
 """
 
 import io
@@ -30,23 +30,26 @@ try:
 except ImportError as error:
     raise MissingExtraError("writing ONNX files", "export") from error
 
-_OPSET = 17  # the first with LayerNormalization; newer ones bring nothing here and fewer runtimes read them
-_LIMIT = 2**31 - 2**24  # bytes of weights: an ONNX file ends at 2 GiB, and the graph needs some of it
+_OPSET = 17  # the first with LayerNormalization; fewer runtimes read newer ones, which are of no use here
+_LIMIT = 2**31 - 2**24  # bytes of weights at most: an ONNX file ends at 2 GiB, and the graph needs some of them
 
 
 def export(encoder: Encoder, basis: Float[Tensor, "c r"], config: Config, path: Path) -> None:
-    """Write the encoder with its debiasing as an ONNX file, in float32, whatever dtype and engine it runs with here.
+    """Write an encoder and its debiasing as an ONNX file, in float32, whatever dtype and engine the encoder uses.
 
     Inputs: `image` (batch, 3, height, width), normalised; `basis` (channels, rank), which may be left out.
-    Outputs: `tokens` and `debiased`, each (batch, patches, channels) of unit length, patches row by row.
-    Height and width are any multiples of the patch size. What a caller must know stands in the file's metadata.
+    Outputs: `tokens` and `debiased`, each (batch, patches, channels) of unit length, patches in row-major order.
+    Height and width are any multiples of the patch size. The file's metadata hold all that a caller must know.
 
     Args:
-        basis: of `config`; the default of the input of that name.
+        encoder: a ViT built like DINOv2 or DINOv3.
+        basis: (c, r), the positional basis; default of the input `basis`.
+        config: settings of which size, rank and kind of basis are written into the metadata.
+        path: the file to write.
 
     Raises:
-        ConfigError: an encoder that this cannot write, or one too large for an ONNX file.
-        WeightsError: weights that are not finite.
+        ConfigError: the encoder is of another kind, or too large for an ONNX file.
+        WeightsError: weights or basis are not finite.
         OutputError: the file cannot be written.
     """
     model = _exportable(encoder)
@@ -64,7 +67,7 @@ def export(encoder: Encoder, basis: Float[Tensor, "c r"], config: Config, path: 
     facts = _facts(encoder, config)
     content = onnx.load_model_from_string(_trace(_Graph(model), basis.to(encoder.device), encoder.patch_size))
     content.producer_name, content.producer_version = "insid3", __version__
-    content.graph.initializer.append(default)  # of the same name as the input: its default
+    content.graph.initializer.append(default)  # has the name of an input, so becomes the input's default
     for output in content.graph.output:
         output.type.tensor_type.shape.dim[2].dim_value = encoder.channels
     onnx.helper.set_model_props(content, facts)
@@ -74,7 +77,7 @@ def export(encoder: Encoder, basis: Float[Tensor, "c r"], config: Config, path: 
 
 
 def _exportable(encoder: Encoder) -> Any:
-    """The timm model, if its tokens are made in DINOv2's or DINOv3's way."""
+    """Return the encoder's timm model, after a check that it makes tokens as DINOv2 or DINOv3 do."""
     from timm.layers.patch_embed import PatchEmbed
     from timm.layers.pos_embed_sincos import RotaryEmbeddingDinoV3
     from timm.models.eva import Eva
@@ -106,11 +109,11 @@ def _trace(graph: nn.Module, basis: Tensor, patch_size: int) -> bytes:
     file = io.BytesIO()
     image = torch.zeros(2, 3, 3 * patch_size, 5 * patch_size, device=basis.device)
     with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of this exporter; the new one needs one more package
+        warnings.simplefilter("ignore", DeprecationWarning)  # the newer exporter needs one more package
         torch.onnx.export(
             graph.eval(),
             (image, basis),
-            file,  # type: ignore[arg-type]  # takes it, whatever its annotation says
+            file,  # type: ignore[arg-type]  # accepted, though not annotated
             input_names=["image", "basis"],
             output_names=["tokens", "debiased"],
             dynamic_axes={
@@ -126,9 +129,9 @@ def _trace(graph: nn.Module, basis: Tensor, patch_size: int) -> bytes:
 
 
 class _Graph(nn.Module):
-    """What `TorchEncoder`, `stages.encode.unit_tokens` and `stages.debias.debias` do, as one traced function.
+    """`TorchEncoder`, `stages.encode.unit_tokens` and `stages.debias.debias` as one function that can be traced.
 
-    While it is traced every size is a tensor: no shapes are checked here, and none is used as a number.
+    While the graph is traced, every size is a tensor, so no shape is checked or used as a number.
     """
 
     def __init__(self, model: Any) -> None:
@@ -154,23 +157,23 @@ class _Graph(nn.Module):
 
 
 def _resampled(table: Tensor, grid: tuple[int, int], h: Any, w: Any) -> Tensor:
-    """(h * w, c) from (grid, c), as timm's `resample_abs_pos_embed`: antialiased bicubic, one axis after the other."""
+    """Resample a position table to (h * w, c) as timm's `resample_abs_pos_embed` does: bicubic, antialiased."""
     rows = (_bicubic(table, grid[0], h) @ table.reshape(grid[0], -1)).reshape(h, grid[1], -1)
     return (_bicubic(table, grid[1], w) @ rows).flatten(0, 1)
 
 
 def _bicubic(table: Tensor, old: int, new: Any) -> Tensor:
-    """(new, old): each new entry's weights of the old ones, as in torch."""
+    """Return each new entry's weights of the old entries, (new, old), as torch's bicubic resizing computes them."""
     scale = table.new_full((), old) / new
     distance = (_centres(table, old) - _centres(table, new)[:, None] * scale).abs()
-    x = distance / scale.clamp(min=1)  # where the table shrinks, the kernel grows
+    x = distance / scale.clamp(min=1)  # the kernel grows as the table shrinks
     near, far = (1.5 * x - 2.5) * x * x + 1, ((-0.5 * x + 2.5) * x - 4) * x + 2  # Keys' kernel with a = -0.5
     weights = torch.where(x < 1, near, torch.where(x < 2, far, torch.zeros_like(x)))
     return weights / weights.sum(1, keepdim=True)
 
 
 def _rope(rope: Any, h: Any, w: Any) -> Tensor:
-    """(h * w, 2 * d): sines, then cosines, as the `get_embed` of timm's RotaryEmbeddingDinoV3."""
+    """Return sines, then cosines, (h * w, 2 * d), as timm's `RotaryEmbeddingDinoV3.get_embed` does."""
     y, x = (_centres(rope.periods, count) / count * 2 - 1 for count in (h, w))
     places = torch.stack([y[:, None].expand(-1, w), x[None].expand(h, -1)], -1).flatten(0, 1)
     angles = (2 * torch.pi * places[..., None] / rope.periods).flatten(1).repeat(1, 2)

@@ -1,4 +1,4 @@
-"""Tokens that are numbers: what is not finite ends in masks that are empty or anything, so it stops here."""
+"""The check that tokens are finite: from others, masks come out empty or arbitrary."""
 
 import torch
 from jaxtyping import Float
@@ -10,18 +10,18 @@ from insid3.errors import WeightsError
 def check_finite(
     tokens: Float[Tensor, "*n c"], name: str, dtype: torch.dtype | str, model: nn.Module | None = None
 ) -> None:
-    """Refuse tokens of which one is infinite or no number.
+    """Check that all tokens are finite.
 
     Args:
-        tokens: what an encoder made of pictures.
-        name: the encoder's.
-        dtype: what it computed in.
-        model: where to look for the cause.
+        tokens: (..., n, c), from an encoder.
+        name: of the encoder.
+        dtype: in which the encoder computed.
+        model: the ViT, searched for the cause.
 
     Raises:
-        WeightsError: one is; says what was computed in which dtype, and what helps.
+        WeightsError: a token is infinite or NaN; the message names encoder, dtype, cause and remedy.
     """
-    if torch.isfinite(tokens.sum(dtype=torch.float32)) or torch.isfinite(tokens).all():  # the first costs one pass
+    if torch.isfinite(tokens.sum(dtype=torch.float32)) or torch.isfinite(tokens).all():  # the sum takes a single pass
         return
     computed = str(dtype).removeprefix("torch.") or "its own dtype"
     damaged = damaged_tensor(model) if model is not None else None
@@ -39,6 +39,6 @@ def check_finite(
 
 
 def damaged_tensor(model: nn.Module) -> str | None:
-    """Return the name of the first tensor of a model that holds NaN or infinity; None if there is none."""
+    """Return the name of a model's first tensor with NaN or infinity; None if all are finite."""
     held = [*model.named_parameters(), *model.named_buffers()]
     return next((name for name, value in held if not torch.isfinite(value).all()), None)

@@ -1,4 +1,4 @@
-"""The names that DINOv3's weights go by in Meta's, timm's and transformers' files, and in checkpoints of trainings."""
+"""Names of DINOv3's tensors in files of Meta, timm and transformers, and in checkpoints of trainings."""
 
 import re
 from collections import Counter
@@ -12,7 +12,7 @@ from torch import Tensor
 from insid3.backbones.checkpoint import State
 from insid3.errors import WeightsError
 
-# What wraps a model adds itself to the names of its tensors, at any depth.
+# Wrappers of models add their own names to those of the tensors, at any depth.
 _WRAPPERS = re.compile(r"(?:^|(?<=\.))(?:module|_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
 _ANCHOR = re.compile(r"^(.*?)(?:patch_embed\.proj|embeddings\.patch_embeddings(?:\.proj(?:ection)?)?)\.weight$")
 _HEADS = ("head.", "head_dist.", "fc_norm.")
@@ -22,7 +22,13 @@ _GATED = {r"mlp\.w1\.": "mlp.fc1_g.", r"mlp\.w2\.": "mlp.fc1_x.", r"mlp\.w3\.": 
 
 @dataclass(frozen=True)
 class Size:
-    """What tells DINOv3's ViTs apart by their shapes."""
+    """Shapes that tell DINOv3's ViTs apart.
+
+    Attributes:
+        channels: of a token.
+        blocks: number of blocks.
+        gated: the MLPs have a gate.
+    """
 
     channels: int
     blocks: int
@@ -37,15 +43,12 @@ SIZES = {
 
 
 def unwrapped(state: State, path: Path) -> tuple[State, list[str]]:
-    """Return the encoder's tensors without what training and other models put before their names.
+    """Return the encoder's tensors without the prefixes of their names, and the names of all other tensors.
 
-    Of a teacher and its student the teacher's are taken.
-
-    Returns:
-        The tensors, and the names of those that belong to other parts.
+    Where there are a teacher and its student, the teacher's tensors are returned.
 
     Raises:
-        WeightsError: there are several encoders and no telling which.
+        WeightsError: there are several encoders, and nothing tells which one is meant.
     """
     state = {_WRAPPERS.sub("", name): value for name, value in state.items()}
     prefixes = {found[1] for found in map(_ANCHOR.match, state) if found}
@@ -67,7 +70,12 @@ def heads(state: State) -> list[str]:
 
 
 def summary(names: Iterable[str]) -> str:
-    """Tell tensors that are not used by the parts that they belong to; "" for none."""
+    """Summarise names of tensors by the parts of the model that they belong to; "" for none.
+
+    Example:
+        >>> summary(["head.weight", "head.bias", "mask_token"])
+        'head (2 tensors), mask_token'
+    """
     parts = Counter(_part(name) for name in names)
     return ", ".join(f"{part} ({count} tensors)" if count > 1 else part for part, count in sorted(parts.items()))
 
@@ -77,19 +85,19 @@ def _part(name: str) -> str:
     return words[-1] if words[-1] in ("mask_token", "bias_mask", "inv_freq", "q_bias", "v_bias") else words[0]
 
 
-def of_pretraining(state: State) -> list[str]:
-    """Return the names of what only DINOv3's pre-training uses."""
+def pretraining_tensors(state: State) -> list[str]:
+    """Return the names of the tensors that only DINOv3's pre-training uses."""
     return [name for name in state if _PRETRAINING.search(name)]
 
 
 def layout(state: State) -> str | None:
-    """Return whose names these are, "Meta", "timm" or "transformers"; None if they are not DINOv3's."""
+    """Return who named the tensors, "Meta", "timm" or "transformers"; None if they are not DINOv3's."""
     signs = {"Meta": "storage_tokens", "transformers": "embeddings.register_tokens", "timm": "reg_token"}
-    return next((whose for whose, sign in signs.items() if sign in state), None)
+    return next((source for source, sign in signs.items() if sign in state), None)
 
 
 def size_of(state: State) -> Size | None:
-    """Return the size of a DINOv3 by its shapes, whatever its names; None if they do not say it."""
+    """Return the size of a DINOv3 by the shapes of its tensors; None if these do not tell."""
     anchor = next((value for name, value in state.items() if _ANCHOR.match(name)), None)
     blocks = {
         found[1] for found in (re.search(r"(?:^|\.)(?:blocks|layers?)\.(\d+)\.", name) for name in state) if found
@@ -101,10 +109,10 @@ def size_of(state: State) -> Size | None:
 
 
 def check_size(state: State, path: Path, backbone: str) -> None:
-    """Refuse weights of another of DINOv3's sizes than the backbone's name says.
+    """Check that weights have the size that the backbone's name says.
 
     Raises:
-        WeightsError: they are; says which.
+        WeightsError: the weights are those of another size of DINOv3; the message says which.
     """
     found = next((name for name, size in SIZES.items() if size == size_of(state)), None)
     wanted = next((name for name in SIZES if backbone in (name, f"{name}-sat493m")), None)
@@ -116,20 +124,24 @@ def check_size(state: State, path: Path, backbone: str) -> None:
 
 
 def dinov3_state(state: State, path: Path) -> tuple[State, Tensor | None]:
-    """timm's names for DINOv3 weights of Meta, timm or transformers, told apart by name; and RoPE periods if any.
+    """Return DINOv3's tensors under timm's names, and the RoPE periods if the file holds them.
+
+    Args:
+        state: tensors under the names of Meta, timm or transformers.
+        path: file or folder of the weights.
 
     Raises:
-        WeightsError: none of the three, or one that lacks a tensor.
+        WeightsError: the names are of none of the three, or a tensor is missing.
     """
-    whose = layout(state)
+    source = layout(state)
     try:
-        if whose == "Meta":
+        if source == "Meta":
             return _from_meta(state), state["rope_embed.periods"].float()
-        if whose == "transformers":
+        if source == "transformers":
             return _from_transformers(state), None
     except KeyError as error:
         raise WeightsError(f"weights {path} are not those of a DINOv3: tensor {error.args[0]} is missing") from error
-    if whose == "timm":
+    if source == "timm":
         return state, None
     names = ", ".join(sorted(state)[:3])[:120]
     raise WeightsError(
@@ -139,7 +151,7 @@ def dinov3_state(state: State, path: Path) -> tuple[State, Tensor | None]:
 
 
 def _instead(state: State) -> str:
-    """What the weights seem to be, and which backbone takes them."""
+    """Return what the weights seem to be and the remedy, as the end of a message; "" if neither is known."""
     if any(name.startswith(("downsample_layers.", "stages.")) for name in state):
         return " They are a ConvNeXt's, which this method cannot use: take those of a ViT"
     if "pos_embed" in state and "cls_token" in state:
@@ -154,7 +166,7 @@ def _from_meta(state: State) -> State:
     for name, value in state.items():
         if name.endswith(".periods") or _PRETRAINING.search(name):
             continue
-        if name.endswith("qkv.bias"):  # the key's bias is fixed at zero
+        if name.endswith("qkv.bias"):  # the bias of k is always zero
             stem = name.removesuffix("qkv.bias")
             result[f"{stem}q_bias"], _, result[f"{stem}v_bias"] = value.chunk(3)
             continue
@@ -168,7 +180,7 @@ def _from_transformers(state: State) -> State:
         r"^embeddings\.register_tokens": "reg_token",
         r"^embeddings\.patch_embeddings\.(?:proj(?:ection)?\.)?": "patch_embed.proj.",
         r"^embeddings\.": "",
-        r"^(?:model\.|encoder\.)?layers?\.": "blocks.",  # since version 5 the blocks lie in an encoder of their own
+        r"^(?:model\.|encoder\.)?layers?\.": "blocks.",  # since version 5 the names of the blocks have a prefix
         r"attention\.o_proj": "attn.proj",
         r"attention\.([qv])_proj\.bias": r"attn.\1_bias",
         r"layer_scale(\d)\.lambda1": r"gamma_\1",

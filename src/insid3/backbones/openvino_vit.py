@@ -1,8 +1,8 @@
-"""The same ViTs with their blocks in OpenVINO, the fast engine of CPUs; patches and position tables stay in torch.
+"""ViTs of timm with their blocks in OpenVINO, the fast engine for CPUs; patches and position tables stay in torch.
 
-The blocks are traced on a handful of tokens, so the compiled model serves every picture size and conversion costs
-neither time nor memory. It is kept in the cache folder: the next start skips conversion, compilation, and reading the
-blocks' weights.
+The blocks are traced on a handful of tokens, so one compiled model serves every picture size, and conversion costs
+little time and memory. The compiled model is kept in the cache folder: the next start skips conversion, compilation,
+and reading the blocks' weights.
 """
 
 import hashlib
@@ -27,18 +27,19 @@ from insid3.backbones.timm_vit import TorchEncoder
 from insid3.errors import MissingExtraError
 from insid3.storage import byte_stream, cache_dir
 
-_HEAD = 64  # bytes before the compiled model: its SHA-256 in hex; keeps what follows aligned
+_HEAD = 64  # bytes before the compiled model: its SHA-256 in hex digits, which also keeps the model aligned
 _PRECISION = {torch.float32: "f32", torch.bfloat16: "bf16"}
 
 
 def is_installed() -> bool:
+    """Tell whether OpenVINO is installed."""
     return find_spec("openvino") is not None
 
 
 def _openvino() -> Any:
-    """The package, imported without the telemetry by which it would report every import and conversion.
+    """Import OpenVINO without its telemetry, which would report every import and conversion.
 
-    It does without when that package is missing, so it is kept out of sight for as long as the import takes.
+    OpenVINO works without the telemetry package, so this function hides the package during the import.
     """
     if "openvino" not in sys.modules and "openvino_telemetry" not in sys.modules:
         sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
@@ -73,7 +74,7 @@ class OpenVinoEncoder(TorchEncoder):
             raise MissingExtraError("engine='openvino'", "openvino")
         super().__init__(model, name, weights_hash, device, dtype, origin)
         self._compiled: dict[tuple[tuple[int, ...], torch.dtype], Any] = {}
-        self._kept: list[Any] = []  # what compiled models were read from: they go on using that memory
+        self._kept: list[Any] = []  # mapped files of compiled models, which go on using that memory
 
     def _tokens(
         self, images: Float[Tensor, "b 3 R R2"], indices: list[int], dtype: torch.dtype
@@ -84,32 +85,32 @@ class OpenVinoEncoder(TorchEncoder):
         inputs = [tensor.contiguous().numpy() for tensor in _embed(self._model, images)]
         try:
             results = self._compiled[key](inputs, share_inputs=True, share_outputs=False)
-        except RuntimeError:  # perhaps for lack of memory: a smaller picture needs what is still held
+        except RuntimeError:  # perhaps memory ran out: the next, smaller picture needs the memory that is still held
             self._compiled[key].release_memory()
             raise
         return [torch.from_numpy(results[i]) for i in range(len(indices))]
 
     def _load(self, indices: tuple[int, ...], dtype: torch.dtype) -> Any:
-        """The compiled blocks: from the cache folder if whole, else compiled and kept there."""
+        """Return the compiled blocks from the cache folder; compile and keep them if the file is missing or damaged."""
         properties = {
             "INFERENCE_PRECISION_HINT": _PRECISION[dtype],
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-            "ENABLE_CPU_PINNING": False,  # every process of several would be pinned to the same first cores
+            "ENABLE_CPU_PINNING": False,  # several processes would all be pinned to the same first cores
         }
         path = self._cached_file(indices, dtype)
         if (kept := _read(path)) is not None:
-            with suppress(RuntimeError):  # written by a build of OpenVINO that differs in more than its version
+            with suppress(RuntimeError):  # another build of OpenVINO with the same version wrote the file
                 compiled = self._core.import_model(kept, "CPU", properties)
                 self._kept.append(kept)
                 return compiled
         blocks = _Blocks(self._model, indices)
         compiled = self._core.compile_model(_converted(blocks), "CPU", properties)
-        with suppress(OSError):  # a cache that cannot be written costs a second at the next start, no more
+        with suppress(OSError):  # without the file the next start takes a second longer
             _write(path, compiled.export_model())
         return compiled
 
     def _cached_file(self, indices: tuple[int, ...], dtype: torch.dtype) -> Path:
-        """Named by all that the compiled model depends on."""
+        """Return the cache file, named by all that the compiled model depends on."""
         import timm
 
         facts = (
@@ -126,7 +127,7 @@ class OpenVinoEncoder(TorchEncoder):
 
 
 class _Blocks(nn.Module):
-    """The chosen blocks' patch tokens after the final norm, from all tokens before the first block."""
+    """The blocks of a ViT: from all tokens to the patch tokens of the chosen blocks after the final norm."""
 
     def __init__(self, model: Any, indices: tuple[int, ...]) -> None:
         super().__init__()
@@ -144,7 +145,10 @@ class _Blocks(nn.Module):
 
 
 def obstacle(model: Any, device: torch.device, dtype: torch.dtype) -> str | None:
-    """Why this engine cannot run the model, None if it can: it prepares tokens in DINOv2's and DINOv3's way only."""
+    """Return why this engine cannot run a model; None if it can.
+
+    The engine prepares tokens as DINOv2 and DINOv3 do, and in no other way.
+    """
     from timm.models.eva import Eva
     from timm.models.vision_transformer import VisionTransformer
 
@@ -162,14 +166,14 @@ def _has_rope(model: Any) -> bool:
 
 
 def _embed(model: Any, images: Float[Tensor, "b 3 R R2"]) -> list[Tensor]:
-    """What the first block gets: all tokens, and the RoPE table of models that have one."""
+    """Return the input of the first block: all tokens, and the RoPE table of models that have one."""
     embedded = model._pos_embed(model.patch_embed(images))
     tokens, rope = embedded if isinstance(embedded, tuple) else (embedded, None)
     return [model.norm_pre(tokens), *([rope] if rope is not None else [])]
 
 
 def _converted(blocks: _Blocks) -> Any:
-    """OpenVINO's graph of the blocks, for any number of tokens."""
+    """Return OpenVINO's graph of the blocks, for any number of tokens."""
     shape = _openvino().PartialShape
     from openvino.frontend import FrontEndManager
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
@@ -181,8 +185,8 @@ def _converted(blocks: _Blocks) -> Any:
         shapes.append(shape([-1, blocks.rope_channels]))
     frontend = FrontEndManager().load_by_framework("pytorch")
     with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the decoder traces with torch.jit, which torch 2.15 calls outdated
-        decoder = TorchScriptPythonDecoder(blocks.eval(), example_input=example)  # must outlive the conversion
+        warnings.simplefilter("ignore")  # the decoder traces with torch.jit, which torch 2.15 deprecates
+        decoder = TorchScriptPythonDecoder(blocks.eval(), example_input=example)  # the conversion needs this reference
         graph = frontend.convert(frontend.load(decoder))
     graph.reshape(dict(zip(graph.inputs, shapes, strict=True)))
     return graph
@@ -196,7 +200,7 @@ def _write(path: Path, compiled: Any) -> None:
 
 
 def _read(path: Path) -> Any | None:
-    """The compiled model, mapped into memory; None where there is none or it is damaged."""
+    """Map a compiled model into memory and return it; None if the file is missing or damaged."""
     try:
         content = np.memmap(path, np.uint8, "c")
     except (OSError, ValueError):

@@ -1,8 +1,8 @@
-"""Which pictures weights were trained on, and so with which mean and deviation pictures must be normalised.
+"""The origin of weights: which pictures they were trained on, and with which mean and deviation.
 
-DINOv3 was published in two kinds: LVD-1689M, of pictures of the web (S, S+, B, L, H+, 7B), and SAT-493M, of satellite
-pictures (L, 7B). Their tensors have the same shapes; tokens of one kind's weights with the other's mean and deviation
-look right and are wrong.
+DINOv3 was published in two kinds: LVD-1689M, trained on pictures of the web (S, S+, B, L, H+, 7B), and SAT-493M,
+trained on satellite pictures (L, 7B). Their tensors have the same shapes. Pictures must be normalised with the mean and
+deviation of the same kind: with those of the other, tokens look right and are wrong.
 """
 
 import re
@@ -13,22 +13,22 @@ from pathlib import Path
 from insid3.backbones.checkpoint import State
 from insid3.backbones.layouts import SIZES, layout, size_of
 from insid3.backbones.registry import Kind
+from insid3.checks.numbers import is_number
+from insid3.checks.parsing import parsing, read_json
 from insid3.errors import WeightsError
-from insid3.numbers import is_number
-from insid3.parsing import parsing, read_json
 
 Three = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
 class Statistics:
-    """Mean and deviation of RGB values in [0, 1]."""
+    """Mean and standard deviation of RGB values in [0, 1]."""
 
     mean: Three
     std: Three
 
     def is_near(self, other: "Statistics") -> bool:
-        """Return whether both are the same but for rounding."""
+        """Tell whether two statistics are the same but for rounding."""
         pairs = zip(self.mean + self.std, other.mean + other.std, strict=True)
         return all(abs(one - another) < 1e-3 for one, another in pairs)
 
@@ -38,11 +38,11 @@ class Statistics:
 
 IMAGENET = Statistics((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 SATELLITE = Statistics((0.430, 0.411, 0.296), (0.213, 0.156, 0.143))
-OF_KIND: dict[Kind, Statistics] = {"LVD-1689M": IMAGENET, "SAT-493M": SATELLITE}
-_SETTINGS = ("preprocessor_config.json", "config.json")  # of transformers and of timm, beside the weights
+STATISTICS: dict[Kind, Statistics] = {"LVD-1689M": IMAGENET, "SAT-493M": SATELLITE}
+_SETTINGS = ("preprocessor_config.json", "config.json")  # files of transformers and of timm, beside the weights
 _SIGNS: dict[Kind, re.Pattern[str]] = {
     "LVD-1689M": re.compile(r"lvd[-_]?1689m"),
-    "SAT-493M": re.compile(r"sat[-_]?493m|eadcf0ff|a6675841"),  # or the hash in the names of Meta's files
+    "SAT-493M": re.compile(r"sat[-_]?493m|eadcf0ff|a6675841"),  # the hexadecimal ones are hashes in Meta's file names
 }
 _PUBLISHED = re.compile(r"(?:dinov3[-_]vit\w+[-_]pretrain[-_]|patch16_dinov3(?:_qkvb)?\.)[\w-]+")  # folders of the hub
 _GENERIC = re.compile(r"(?:model|pytorch_model)[\w.-]*\.(?:safetensors|bin|json)$")  # names that say nothing
@@ -50,14 +50,14 @@ _GENERIC = re.compile(r"(?:model|pytorch_model)[\w.-]*\.(?:safetensors|bin|json)
 
 @dataclass(frozen=True)
 class Origin:
-    """What weights are, by what is known of them.
+    """The origin of the weights of an encoder.
 
     Attributes:
-        weights: the file or folder that they were read from.
+        weights: the file or folder that was read.
         kind: of DINOv3's weights; None for others.
-        statistics: the mean and deviation that pictures are normalised with.
-        why: what tells `kind` and `statistics`.
-        unused: tensors of the file that are not used, in words; "" if all are.
+        statistics: mean and deviation with which pictures are normalised.
+        why: the evidence for `kind` and `statistics`.
+        unused: the tensors of the file that are not used, in words; "" if all are used.
     """
 
     weights: str
@@ -72,18 +72,22 @@ class Origin:
         return f"weights {self.weights}: {kind} ({self.why}); {self.statistics}{left}"
 
 
-def of_dinov3(state: State, path: Path, backbone: str, asked: Kind | None, unused: str) -> Origin:
-    """Tell the kind of DINOv3's weights by tensors, files beside them, and names.
+def dinov3_origin(state: State, path: Path, backbone: str, asked: Kind | None, unused: str) -> Origin:
+    """Return the origin of DINOv3's weights, told by their tensors, by the files beside them, and by names.
 
     Args:
-        state: as in the file, by `unwrapped` names.
-        asked: the kind that the backbone's name says.
+        state: tensors of the file, under the names that `unwrapped` returns.
+        path: file or folder of the weights.
+        backbone: name of the backbone.
+        asked: the kind that the backbone's name says, None if it says none.
+        unused: see `Origin`.
 
     Raises:
-        WeightsError: these contradict each other.
+        WeightsError: tensors, files and names contradict each other.
     """
     statistics, settings = _beside(path)
-    by_tensors = "local_cls_norm.weight" in state and size_of(state) != SIZES["dinov3-vit7b16"]  # all 7B have these
+    # Both kinds of the 7B model have these tensors.
+    by_tensors = "local_cls_norm.weight" in state and size_of(state) != SIZES["dinov3-vit7b16"]
     told: dict[str, Kind | str | None] = {
         f"by the backbone's name {backbone}": asked,
         "by its tensors local_cls_norm": "SAT-493M" if by_tensors else None,
@@ -97,7 +101,7 @@ def of_dinov3(state: State, path: Path, backbone: str, asked: Kind | None, unuse
             f"weights {path} contradict what is said of them: {each}. Give the file the name that it was published "
             "under, and load it with the backbone that it belongs to (--backbone)"
         )
-    why, kind = ", ".join(found), next((kind for kind in OF_KIND if kind in found.values()), None)
+    why, kind = ", ".join(found), next((kind for kind in STATISTICS if kind in found.values()), None)
     if statistics is not None and kind is None:
         return Origin(str(path), None, statistics, settings, unused)
     lacks = _lacks(state)
@@ -114,30 +118,32 @@ def of_dinov3(state: State, path: Path, backbone: str, asked: Kind | None, unuse
         warnings.warn(
             f"weights {path} may be LVD-1689M's or SAT-493M's, which differ in mean and deviation, and nothing tells "
             f"which: LVD-1689M's {IMAGENET} are taken. If they are SAT-493M's, use --backbone {large}-sat493m; a file "
-            "with its published name needs no telling",
+            "under its published name is recognised",
             stacklevel=5,
         )
     kind = kind or "LVD-1689M"
-    return Origin(str(path), kind, OF_KIND[kind], why or lacks or "assumed, since nothing tells", unused)
+    return Origin(str(path), kind, STATISTICS[kind], why or lacks or "assumed, since nothing tells", unused)
 
 
-def of_timm(path: Path, published: Statistics, asked: bool, others: bool, unused: str) -> Origin:
-    """Tell the mean and deviation of weights of timm's other ViTs.
+def timm_origin(path: Path, published: Statistics, asked: bool, others: bool, unused: str) -> Origin:
+    """Return the origin of the weights of one of timm's other ViTs.
 
     Args:
-        published: those that timm knows for the model.
-        asked: the name says which of the model's weights they are.
-        others: timm knows weights of this model with other ones.
+        path: file or folder of the weights.
+        published: mean and deviation that timm holds for the model.
+        asked: the backbone's name says which of the model's weights are meant.
+        others: timm holds weights of the model with another mean or deviation.
+        unused: see `Origin`.
 
     Raises:
-        WeightsError: files beside the weights contradict what the name says.
+        WeightsError: a file beside the weights contradicts the backbone's name.
     """
     beside, why = _beside(path)
     if beside is not None and not beside.is_near(published):
         if asked:
             raise WeightsError(
                 f"weights {path} contradict the backbone's name: {beside} {why}, but {published} by the name. "
-                "Name the weights that they are"
+                "Use the backbone of these weights, as timm:NAME.ENDING"
             )
         return Origin(str(path), None, beside, why, unused)
     if others and not asked and beside is None:
@@ -150,7 +156,7 @@ def of_timm(path: Path, published: Statistics, asked: bool, others: bool, unused
 
 
 def _lacks(state: State) -> str | None:
-    """What tells LVD-1689M's weights by what they lack; None where both kinds look the same."""
+    """Return the evidence for LVD-1689M in what is missing; None where both kinds look the same."""
     size = size_of(state)
     if size not in (SIZES["dinov3-vitl16"], SIZES["dinov3-vit7b16"]):
         return "the only kind of this size"
@@ -162,7 +168,7 @@ def _lacks(state: State) -> str | None:
 
 
 def _by_name(path: Path) -> dict[str, Kind | str | None]:
-    """The kind that the file's name says; where that name says nothing, that of the folders it lies in."""
+    """Return the kind that the file's name says; for a name that says nothing, the kind by the folders around it."""
     names = [path.name.lower()]
     if path.is_dir() or _GENERIC.match(path.name):
         published = (_PUBLISHED.search(place.name.lower()) for place in path.absolute().parents[:3])
@@ -175,11 +181,11 @@ def _by_name(path: Path) -> dict[str, Kind | str | None]:
 
 
 def _kind(statistics: Statistics) -> Kind | None:
-    return next((kind for kind, own in OF_KIND.items() if own.is_near(statistics)), None)
+    return next((kind for kind, own in STATISTICS.items() if own.is_near(statistics)), None)
 
 
 def _beside(path: Path) -> tuple[Statistics | None, str]:
-    """Mean and deviation in the settings that programs save beside weights, and which file says so."""
+    """Return mean and deviation from the settings that programs save beside weights, and the file that says so."""
     if not (path.is_dir() or _GENERIC.match(path.name)):
         return None, ""
     folder = path if path.is_dir() else path.parent
@@ -200,7 +206,7 @@ def _beside(path: Path) -> tuple[Statistics | None, str]:
 
 
 def _three(values: object) -> Three | None:
-    """Numbers of red, green and blue; None if these are others, which a program may have meant otherwise."""
+    """Return the numbers for red, green and blue; None for other values, of which the meaning is not known."""
     if not isinstance(values, list) or len(values) != 3 or not all(map(is_number, values)):
         return None
     red, green, blue = map(float, values)

@@ -1,24 +1,30 @@
-"""Names, facts and default settings of the backbones. No torch here: `insid3 backbones` stays quick."""
+"""Names, facts and default settings of the backbones. The module imports no torch, so `insid3 backbones` is quick."""
 
 import difflib
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from insid3.checks.numbers import told
 from insid3.config import Defaults
 from insid3.errors import ConfigError
-from insid3.numbers import told
 
-Kind = Literal["LVD-1689M", "SAT-493M"]  #: of DINOv3's weights: trained on pictures of the web, or of satellites
+Kind = Literal["LVD-1689M", "SAT-493M"]  #: DINOv3's weights: trained on pictures of the web, or of satellites
 
 
 @dataclass(frozen=True)
 class Backbone:
-    """One row of `insid3 backbones`.
+    """A backbone that can be loaded; one row of `insid3 backbones`.
 
     Attributes:
+        name: for `load_encoder`.
+        source: where the weights come from.
         architecture: name of the model in timm.
         hub: repository of the weights on the Hugging Face hub, None where there is none.
-        parameters: in millions, of what is computed.
+        parameters: number of parameters that are used, in millions.
+        patch_size: side of a patch in pixels.
+        channels: of a token.
+        licence: of the weights.
+        defaults: settings for the backbone, None where nobody has calibrated it.
         kind: of DINOv3's weights, where the name says it.
     """
 
@@ -35,14 +41,14 @@ class Backbone:
 
 
 _PUBLISHED = "published"
-# Of the preset plus with DINOv3: the literature's weights, not calibrated here, and no part that it does not know; no
-# least score, whose scale is unknown.
+# Settings of the preset "plus" with DINOv3: weights from the literature, not calibrated here. The literature has no
+# discriminant, and no `min_score` is set, since the scale of these scores is unknown.
 _LITERATURE = {"background": 0.55, "votes": 0.2, "regions": 0.25, "discriminant": 0.0}
 _GUESS = "as published for ViT-L, but the rank is a guess"
 
 
 def _dinov3(name: str, stem: str, parameters: float, channels: int, defaults: Defaults) -> Backbone:
-    # timm keeps q and v biases only in its "qkvb" variants; the 7B model has none.
+    # timm holds the biases of q and v only in its "qkvb" variants; the 7B model has no such variant.
     suffix = "" if name == "vit7b16" else "_qkvb"
     architecture = f"vit_{stem}_patch16_dinov3{suffix}"
     return Backbone(
@@ -96,8 +102,8 @@ REGISTRY = {
 }
 
 
-#: Weights of satellite pictures for two of the architectures; with them the settings above are a guess.
-SATELLITE = {
+#: Backbones trained on satellite pictures; the settings above are a guess for them.
+SATELLITE_BACKBONES = {
     f"{name}-sat493m": replace(
         REGISTRY[name],
         name=f"{name}-sat493m",
@@ -111,12 +117,16 @@ SATELLITE = {
 
 
 def find(name: str) -> Backbone:
-    """The backbone of that name.
+    """Return the backbone of a name.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: there is no such backbone.
+
+    Example:
+        >>> find("dinov3-vitl16").channels
+        1024
     """
-    known = {**REGISTRY, **SATELLITE}
+    known = {**REGISTRY, **SATELLITE_BACKBONES}
     if not isinstance(name, str):
         raise ConfigError(f"backbone must be a name, got {told(name)}")
     if name in known:

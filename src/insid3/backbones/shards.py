@@ -1,25 +1,21 @@
-"""Weights in several files, and the folders that they lie in."""
+"""Weights in several files, and folders of weights."""
 
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
+from insid3.checks.parsing import Flaw, as_dict, as_text, parsing, read_json
 from insid3.errors import WeightsError
-from insid3.parsing import Flaw, as_dict, as_text, parsing, read_json
 
 _LARGEST_INDEX = 2**26  # bytes; published ones have a tenth of a megabyte
-_FILES = (
-    "model.safetensors",
-    "*.safetensors.index.json",
-    "pytorch_model.bin",
-    "*.index.json",
-)  # the first that is there
+# The weights of a folder are the first of these that is there.
+_FILES = ("model.safetensors", "*.safetensors.index.json", "pytorch_model.bin", "*.index.json")
 _SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 
 
 def folder_file(folder: Path) -> Path:
-    """Return the weights file, or the index of shards, of a folder that a program saved a model in.
+    """Return the weights file, or the index of shards, of a folder in which a program saved a model.
 
     Raises:
-        WeightsError: there is none, or several and no telling which.
+        WeightsError: there is no weights file, or several and nothing tells which one is meant.
     """
     for pattern in _FILES:
         if found := sorted(folder.glob(pattern)):
@@ -36,10 +32,10 @@ def folder_file(folder: Path) -> Path:
 
 
 def members(index: Path) -> dict[Path, set[str]]:
-    """Return the shards that an index names, and which tensors are to be in each.
+    """Return the shards that an index names, and the names of the tensors of each.
 
     Raises:
-        WeightsError: the index is damaged, or names a shard that is not there or that lies outside its folder.
+        WeightsError: the index is damaged, or names a shard that is missing or outside the index's folder.
     """
     shards: dict[str, set[str]] = {}
     with parsing(f"weights {index}", "index of shards", WeightsError):
@@ -62,9 +58,6 @@ def members(index: Path) -> dict[Path, set[str]]:
 
 
 def _leads_out(name: str) -> bool:
-    """Whether a path is more than names of folders and a file, on any system."""
-    return any(path.is_absolute() or path.drive or ".." in path.parts for path in _readings(name)) or "\0" in name
-
-
-def _readings(name: str) -> tuple[PurePosixPath, PureWindowsPath]:
-    return PurePosixPath(name), PureWindowsPath(name)
+    """Tell whether a path may lead out of its folder on any system."""
+    readings = PurePosixPath(name), PureWindowsPath(name)
+    return any(path.is_absolute() or path.drive or ".." in path.parts for path in readings) or "\0" in name

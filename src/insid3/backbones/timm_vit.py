@@ -1,4 +1,4 @@
-"""ViTs of timm: DINOv3 with Meta's, timm's or transformers' weights, and any other with patch tokens."""
+"""ViTs of timm: DINOv3 with weights of Meta, timm or transformers, and any other ViT with patch tokens."""
 
 import hashlib
 import os
@@ -15,13 +15,13 @@ from torch import Tensor
 from insid3.backbones import checkpoint
 from insid3.backbones.checkpoint import State
 from insid3.backbones.finite import check_finite
-from insid3.backbones.layouts import check_size, dinov3_state, heads, layout, of_pretraining, summary, unwrapped
-from insid3.backbones.origin import IMAGENET, Origin, Statistics, of_dinov3, of_timm
+from insid3.backbones.layouts import check_size, dinov3_state, heads, layout, pretraining_tensors, summary, unwrapped
+from insid3.backbones.origin import IMAGENET, Origin, Statistics, dinov3_origin, timm_origin
 from insid3.backbones.registry import Backbone
-from insid3.blocks import is_out_of_memory
+from insid3.checks.numbers import told
+from insid3.checks.parsing import parsing
 from insid3.errors import ConfigError, SizeError, WeightsError
-from insid3.numbers import told
-from insid3.parsing import parsing
+from insid3.stages.chunked import is_out_of_memory
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _WITHOUT_HUB = (
@@ -31,12 +31,12 @@ _WITHOUT_HUB = (
 
 
 class TorchEncoder:
-    """A timm ViT in torch; see `types.Encoder`.
+    """A timm ViT in torch, an `Encoder` (see `types.Encoder`).
 
     With a half-precision dtype products run under autocast; norms, RoPE tables and the residual stream stay float32.
 
     Raises:
-        WeightsError: when it is called and its tokens are not finite.
+        WeightsError: the encoder was called and a token is not finite.
     """
 
     engine = "torch"
@@ -50,7 +50,14 @@ class TorchEncoder:
         dtype: torch.dtype,
         origin: Origin | None = None,
     ) -> None:
-        """From a model of timm; `origin` says what its weights are, where that is known."""
+        """Make an encoder of a timm model.
+
+        Args:
+            model: a ViT with patch tokens.
+            name: of the backbone.
+            weights_hash: fingerprint of the weights.
+            origin: of the weights, where it is known: says with which mean and deviation pictures are normalised.
+        """
         self.name, self.weights_hash, self.device, self.dtype, self.origin = name, weights_hash, device, dtype, origin
         self.patch_size: int = model.patch_embed.patch_size[0]
         self.channels: int = model.embed_dim
@@ -76,7 +83,7 @@ class TorchEncoder:
     def _tokens(
         self, images: Float[Tensor, "b 3 R R2"], indices: list[int], dtype: torch.dtype
     ) -> Sequence[Float[Tensor, "b n c"]]:
-        """Patch tokens after each of these blocks and the final norm."""
+        """Return the patch tokens after each of these blocks and the final norm."""
         half = dtype != torch.float32
         with torch.autocast(self.device.type, dtype if half else None, enabled=half):
             return self._model.forward_intermediates(
@@ -85,12 +92,12 @@ class TorchEncoder:
 
 
 def resolve(device: str, dtype: str) -> tuple[torch.device, torch.dtype]:
-    """What "auto" stands for here, and whether the rest exists.
+    """Return device and dtype for their names; "auto" is resolved for this machine.
 
-    float16 is never chosen unasked: its largest number is 65,504, and the activations of some weights are larger.
+    "auto" is never float16: activations of some weights exceed its largest number, 65,504.
 
     Raises:
-        ConfigError: no such device or dtype.
+        ConfigError: the device or the dtype does not exist here.
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
@@ -117,10 +124,13 @@ def load(
     local_files_only: bool,
     build: Callable[..., TorchEncoder],
 ) -> TorchEncoder:
-    """The encoder with weights from the file, or else from the hub.
+    """Load an encoder with weights from a file, or from the hub if `weights` is None.
 
     Raises:
-        WeightsError: see `checkpoint.read`; also weights of another architecture, and a hub that cannot be reached.
+        ConfigError: timm does not have the model, or `weights` is no path.
+        WeightsError: the weights cannot be read (`checkpoint.read`) or are of another architecture, or the hub cannot
+            be reached.
+        SizeError: the model does not fit into memory.
     """
     architecture = backbone.architecture
     if backbone.source == "timm" and architecture not in timm.list_models() + timm.list_pretrained():
@@ -134,18 +144,18 @@ def load(
         with parsing(f"weights {path}", "weights", WeightsError):
             state, periods = dinov3_state(held, path)
         architecture, state, biases = _with_biases(architecture, state)
-        unused += [*of_pretraining(held), *heads(held), *biases]
-        origin = of_dinov3(held, path, backbone.name, backbone.kind, summary(unused))
+        unused += [*pretraining_tensors(held), *heads(held), *biases]
+        origin = dinov3_origin(held, path, backbone.name, backbone.kind, summary(unused))
     else:
         state, periods, unused = held, None, [*unused, *heads(held)]
         asked = weights is None or "." in architecture
-        origin = of_timm(path, _published(architecture), asked, _differ(architecture), summary(unused))
+        origin = timm_origin(path, _published(architecture), asked, _differ(architecture), summary(unused))
     try:
         model = create(architecture, state, f"weights {path} are not those of {backbone.name}")
         if _is_dinov3(architecture) and (backbone.source == "dinov3" or layout(held) != "timm"):
             _set_periods(model.rope.periods, periods, path)
         digest = checkpoint.fingerprint(state)
-        if origin.statistics != _published(architecture):  # other tokens, so other concepts and positional bases
+        if origin.statistics != _published(architecture):  # the tokens differ, so concepts and bases must not be shared
             digest = hashlib.sha256(f"{digest} {origin.statistics}".encode()).hexdigest()[:16]
         return build(model, backbone.name, digest, device, dtype, origin)
     except (RuntimeError, MemoryError) as error:
@@ -159,21 +169,21 @@ def _is_dinov3(architecture: str) -> bool:
 
 
 def _published(architecture: str) -> Statistics:
-    """What timm knows of the weights of that name, or of the first ones of that model."""
+    """Return the mean and deviation that timm holds for the weights of a name, or for the first ones of a model."""
     found = timm.get_pretrained_cfg(architecture)
     return Statistics(tuple(found.mean), tuple(found.std)) if found else IMAGENET
 
 
 def _differ(architecture: str) -> bool:
-    """Whether timm knows weights of the model with several means and deviations."""
+    """Tell whether timm holds weights of the model with different means or deviations."""
     return len({_published(name) for name in timm.list_pretrained(f"{architecture.partition('.')[0]}.*")}) > 1
 
 
 def _with_biases(architecture: str, state: State) -> tuple[str, State, list[str]]:
-    """The variant of the model that has the biases of the file; timm keeps those of q and v in its "qkvb" ones.
+    """Choose the variant of a model that has the file's biases: timm holds biases of q and v only in "qkvb" ones.
 
     Returns:
-        Its name, its tensors, and the names of biases that are left out since they are all zero.
+        The name of the variant, its tensors, and the names of biases that are left out since they are all zero.
     """
     model, dot, ending = architecture.partition(".")
     biases = [name for name in state if name.endswith((".q_bias", ".v_bias"))]
@@ -184,22 +194,30 @@ def _with_biases(architecture: str, state: State) -> tuple[str, State, list[str]
     if f"{model}_qkvb" in timm.list_models():
         return f"{model}_qkvb{dot}{ending}", state, []
     if any(state[name].any() for name in biases):
-        return architecture, state, []  # `create` names them as unexpected
+        return architecture, state, []  # `create` refuses the biases as unexpected
     return architecture, {name: value for name, value in state.items() if name not in biases}, biases
 
 
 def _set_periods(own: Tensor, periods: Tensor | None, path: Path) -> None:
-    """The published files hold the RoPE periods rounded to bfloat16; other formats leave them out."""
+    """Set a model's RoPE periods to the file's, which are rounded to bfloat16; without any, round the model's own."""
     if periods is not None and periods.shape != own.shape:
         raise WeightsError(f"weights {path}: rope_embed.periods has shape {_shape(periods)}, expected {_shape(own)}")
     own.copy_(own.bfloat16() if periods is None else periods)
 
 
 def create(architecture: str, state: State, wrong: str, **arguments: Any) -> Any:
-    """A timm ViT that holds exactly these tensors; `wrong` begins the message when they do not fit.
+    """Create a timm ViT that holds exactly these tensors.
 
-    The model is laid out without memory and takes the tensors as they are: weights that lie in a mapped file are read
-    when they are first used, and nothing is initialised only to be overwritten.
+    The model is laid out without memory and takes the tensors as they are: weights in a mapped file are read when they
+    are first used, and nothing is initialised to be overwritten.
+
+    Args:
+        wrong: beginning of the message if the tensors do not fit.
+        arguments: for `timm.create_model`.
+
+    Raises:
+        ConfigError: the model has no patch tokens, or takes only one picture size.
+        WeightsError: a tensor is missing, unexpected or of another shape.
     """
     try:
         with torch.device("meta"):
@@ -220,7 +238,7 @@ def create(architecture: str, state: State, wrong: str, **arguments: Any) -> Any
             f"{wrong}: unexpected tensor {extra[0]}" + (f" and {len(extra) - 1} more" if extra[1:] else "")
         )
     model.load_state_dict({name: value.float() for name, value in state.items()}, assign=True)
-    for module in model.modules():  # what no checkpoint holds: RoPE tables, the key's fixed zero bias
+    for module in model.modules():  # no checkpoint holds RoPE tables and the zero bias of k
         if laid_out := [name for name, buffer in module.named_buffers(recurse=False) if buffer.is_meta]:
             for name in laid_out:
                 setattr(module, name, torch.empty_like(getattr(module, name), device="cpu"))
@@ -229,7 +247,11 @@ def create(architecture: str, state: State, wrong: str, **arguments: Any) -> Any
 
 
 def download(backbone: Backbone, local_files_only: bool) -> Path:
-    """The weights file of the hub, from its cache when it is there. HF_HUB_OFFLINE and HF_TOKEN are honoured."""
+    """Return the weights file of the hub, downloaded unless it is cached; HF_HUB_OFFLINE and HF_TOKEN are honoured.
+
+    Raises:
+        WeightsError: the hub has no such weights, wants a licence accepted, or cannot be reached.
+    """
     from huggingface_hub import constants, hf_hub_download
     from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError
 
@@ -248,14 +270,14 @@ def download(backbone: Backbone, local_files_only: bool) -> Path:
         offline = local_files_only or constants.HF_HUB_OFFLINE
         why = "not in the hub's local cache, and downloads are switched off" if offline else "the hub cannot be reached"
         raise WeightsError(f"weights of {backbone.name} ({hub}): {why}. {_WITHOUT_HUB}") from error
-    except Exception as error:  # OSError, or what the hub's HTTP library raises for a proxy or a broken connection
+    except Exception as error:  # OSError, or exceptions of the hub's HTTP library
         raise WeightsError(
             f"weights of {backbone.name} ({hub}): {checkpoint.first_line(error)}. {_WITHOUT_HUB}"
         ) from error
 
 
 def is_cached(backbone: Backbone) -> bool:
-    """Whether the hub's local cache holds the weights; nothing is asked of the hub."""
+    """Tell whether the hub's local cache holds the weights, without asking the hub."""
     from huggingface_hub import try_to_load_from_cache
 
     return backbone.hub is not None and isinstance(try_to_load_from_cache(backbone.hub, "model.safetensors"), str)

@@ -1,1 +1,1 @@
-"""Many targets: find them, run them, write what came out."""
+"""Runs over many targets: the search for targets, the work on each of them, and the files of results."""

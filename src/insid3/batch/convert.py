@@ -1,4 +1,4 @@
-"""Annotations from one format to another."""
+"""The conversion of annotations from one format to another."""
 
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
@@ -6,11 +6,12 @@ from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
 
-from insid3.batch.folder import SETTINGS
 from insid3.batch.formats import FORMATS
-from insid3.batch.formats.base import LABELS, Format, Marked, write_labels
+from insid3.batch.formats.base import LABELS, Format, write_labels
 from insid3.batch.formats.coco import Coco
+from insid3.batch.formats.marked import Marked
 from insid3.batch.formats.reading import Reading, counted
+from insid3.batch.lines import SETTINGS
 from insid3.errors import ConfigError, DataError, OutputError
 from insid3.storage import sweep
 
@@ -26,23 +27,23 @@ def convert(
     boxes_as_masks: bool = False,
     strict: bool = False,
 ) -> list[str]:
-    """Write what a format's file or folder holds in another format.
+    """Convert annotations to another format; return a line for each thing that was lost, changed or interpreted.
 
     Args:
-        from_: name of the source's format; None: found out by what lies there.
-        into: in the place of the format called `to`, for options of its own.
-        images: folder of the pictures, where the annotations only name them.
-        boxes_as_masks: boxes that stand in the place of an outline become masks.
-        strict: whatever would be left out is an error, before anything is written.
-
-    Returns:
-        What was left out or decided when reading, and what the format could not keep: a line each.
+        source: annotation file or folder.
+        to: name of the output's format.
+        from_: name of the source's format; None: detected from the content.
+        images: folder of the pictures, if the annotations only name them.
+        into: format with options of its own, used instead of the one called `to`.
+        boxes_as_masks: turn boxes without an outline into masks.
+        strict: raise an error for whatever would be left out, before anything is written.
 
     Raises:
-        ConfigError: no such format, or it cannot be told.
-        DataError: the source is missing, damaged, of another layout, or holds objects none of which can be read.
-        OutputError: the output is the source, or cannot be written to.
-        MissingExtraError: a package is missing.
+        ConfigError: a format is unknown or cannot be detected, or there is no folder `images`.
+        DataError: the source is missing, damaged or of another layout, or none of its objects can be read; or
+            something would be left out, and `strict` is set.
+        OutputError: the output is the source, holds other files, or cannot be written to.
+        MissingExtraError: a package of the extra "export" is missing.
     """
     for name in (to, from_):
         if name is not None and name not in FORMATS:
@@ -55,23 +56,23 @@ def convert(
     if into is None:
         _refuse_others(output)
     format_, reading = FORMATS[from_ or detect(source)], Reading(images, boxes_as_masks, strict)
-    if strict:  # a first pass, so that nothing is written before all is known to be readable
+    if strict:  # a first pass shows that everything can be read
         deque(format_.read(source, Reading(images, boxes_as_masks, strict))[1], maxlen=0)
     labels, pictures = format_.read(source, reading)
-    pictures, crowds = _peeked(pictures), Counter[str]()
+    pictures, crowds = _with_first_read(pictures), Counter[str]()
     if not isinstance(into or FORMATS[to], Coco):
         pictures = _without_crowds(pictures, crowds)
     if into is None:
         sweep(output, deep=True)
-    write_labels(output, labels)  # whose the folder is, even if this is cut short
+    write_labels(output, labels)  # identifies the folder as a conversion, even if this is cut short
     notes = (into or FORMATS[to]).write(labels, _unique(pictures), output)
     if crowds:
         notes.append(f"{counted(crowds.total(), 'crowd')} of several objects left out, for which {to} has no place")
     return [*reading.summary(), *notes]
 
 
-def _peeked(pictures: Iterator[Marked]) -> Iterator[Marked]:
-    """The same, after the first was read: what cannot be read at all fails before anything is written."""
+def _with_first_read(pictures: Iterator[Marked]) -> Iterator[Marked]:
+    """Read the first picture at once, so that a source without readable objects fails before anything is written."""
     first = list(islice(pictures, 1))
     return chain(first, pictures)
 
@@ -85,7 +86,7 @@ def _without_crowds(pictures: Iterable[Marked], count: Counter[str]) -> Iterator
 
 
 def _refuse_others(output: Path) -> None:
-    """Neither somebody's files nor a run's masks are replaced, only an earlier conversion."""
+    """Refuse a folder with any files but those of an earlier conversion."""
     files = [file for file in output.iterdir() if file.name[0] != "."] if output.is_dir() else []
     settings = output / SETTINGS
     run = settings.exists() and b'"converted"' not in settings.read_bytes()
@@ -103,7 +104,7 @@ def _unique(pictures: Iterable[Marked]) -> Iterator[Marked]:
 
 
 def detect(source: Path) -> str:
-    """Tell the format of what lies there; ConfigError where that cannot be told."""
+    """Return the name of the format of a file or folder; ConfigError if the format cannot be detected."""
     if not source.exists():
         raise ConfigError(f"{source}: no such file or folder")
     if source.suffix.lower() in (".zip", ".7z", ".tar", ".gz", ".tgz"):

@@ -1,4 +1,4 @@
-"""Parts of masks that are too small to be seen as objects."""
+"""Dust: parts of masks that are too small to be objects."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -7,13 +7,13 @@ import numpy as np
 from jaxtyping import Bool
 
 from insid3.config import Config
-from insid3.frame import Frame
-from insid3.instances import cleaned, split
+from insid3.features.patch_grid import PatchGrid
+from insid3.imaging.components import cleaned, split
 
 
 @dataclass(frozen=True)
 class Dropped:
-    """Says how many connected parts were left out of a mask, and how many pixels they had."""
+    """Count the connected parts that were dropped from a mask, and their pixels."""
 
     parts: int = 0
     area: int = 0
@@ -28,12 +28,12 @@ class Dropped:
         return f"{self.parts} part{'' if self.parts == 1 else 's'}, {self.area} pixels"
 
     def told(self) -> dict[str, Any] | None:
-        """What results.jsonl says of it; None where nothing was left out."""
+        """Return the counts as results.jsonl holds them; None if nothing was dropped."""
         return {"parts": self.parts, "area": self.area} if self else None
 
 
 def without_dust(mask: Bool[np.ndarray, "H W"], least: int) -> tuple[Bool[np.ndarray, "H W"], Dropped]:
-    """A mask without parts of fewer than `least` pixels (8 neighbours), and what that left out."""
+    """Drop the parts of a mask with fewer than `least` pixels (8 neighbours); return the mask and what was dropped."""
     kept = cleaned(mask, least)
     if kept is mask:
         return mask, Dropped()
@@ -42,6 +42,6 @@ def without_dust(mask: Bool[np.ndarray, "H W"], least: int) -> tuple[Bool[np.nda
 
 
 def patch_area(size: tuple[int, int], config: Config, patch_size: int) -> float:
-    """Pixels that a patch covers of a picture of (height, width) `size`; with tiles of the lattice's."""
-    rows, columns = Frame.of(size, config, patch_size).extent
+    """Return the pixels that a patch of the grid covers in a picture of (height, width) `size`."""
+    rows, columns = PatchGrid.from_settings(size, config, patch_size).extent
     return size[0] * size[1] / (rows * columns)

@@ -1,4 +1,4 @@
-"""What is on disk of a run: its settings, and a line for each target. Read with care: people edit them."""
+"""The files of a run: run.json with its settings and results.jsonl with a line for each target, checked when read."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -7,8 +7,8 @@ from math import isfinite
 from pathlib import Path, PurePath
 from typing import Any
 
+from insid3.checks.parsing import check_ends, clipped, parsing, read_content
 from insid3.errors import DataError
-from insid3.parsing import check_ends, clipped, parsing, read_content
 
 SETTINGS, RESULTS = "run.json", "results.jsonl"
 
@@ -29,11 +29,7 @@ _INSTANCE: Kinds = {"concept": ("text", (str,)), "score": ("a number", (int, flo
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
-    """Read what run.json says of a folder's run.
-
-    Raises:
-        DataError: missing or damaged; names the file.
-    """
+    """Read the settings of the run that made an output folder; DataError if run.json is missing or damaged."""
     file = folder / SETTINGS
     if not file.exists():
         raise DataError(f"{folder} is no output folder of insid3 segment: it holds no {SETTINGS}")
@@ -46,20 +42,16 @@ def read_settings(folder: Path) -> dict[str, Any]:
 
 
 def last_lines(folder: Path) -> Iterator[dict[str, Any]]:
-    """The last line of each target in the results of a folder, in the order in which they were written.
+    """Yield the last line of each target in the results of a folder, in the order in which the lines were written.
 
     Raises:
-        DataError: a line without a target, by file and number; one that was cut off at the end does not count.
+        DataError: a line has no target. A last line that was cut off does not count.
     """
     yield from (line for _, line in _last(folder))
 
 
 def last_results(folder: Path) -> Iterator[dict[str, Any]]:
-    """As `last_lines`, with all that a result must hold.
-
-    Raises:
-        DataError: a line that is no result; says what it must hold.
-    """
+    """Yield the last line of each target as `last_lines` does; DataError if a line lacks a value of a result."""
     for where, result in _last(folder):
         _check(result, _NEEDED, where)
         for key, of, kinds in (("concepts", dict, _CONCEPT), ("instances", list, _INSTANCE)):
@@ -78,13 +70,13 @@ def last_results(folder: Path) -> Iterator[dict[str, Any]]:
 
 
 def masks_of(line: Mapping[str, Any]) -> list[str]:
-    """The mask files of a result: one, or with overlapping masks one for each concept; none of a failure."""
+    """Return the mask files of a result: one, or with overlapping masks one for each concept; none of a failure."""
     apart = line.get("concepts") or {}
     return [line["mask"]] if line["mask"] else [entry["mask"] for entry in apart.values() if "mask" in entry]
 
 
 def _last(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The last line of each target, and where it is."""
+    """Yield the last line of each target, after its file and number for messages."""
     files = [folder / RESULTS, *sorted(folder.glob("results.*-of-*.jsonl"))]
     last: dict[str, int] = {}
     for number, (_, line) in enumerate(one for file in files for one in _read(file)):
@@ -101,7 +93,7 @@ def _read(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         check_ends(file)
         lines = opened.enter_context(file.open("rb"))
         for number, line in enumerate(lines, 1):
-            if line.endswith(b"\n") and line.strip():  # editors leave empty ones
+            if line.endswith(b"\n") and line.strip():  # editors leave empty lines
                 where = f"results of {file.parent} are damaged: {file.name}, line {number}"
                 result = _json_of(line, f"{where},")
                 if not isinstance(result, dict):
@@ -132,5 +124,5 @@ def _json_of(content: bytes, where: str) -> Any:
 
 
 def _shown(value: Any) -> str:
-    """A value as JSON writes it, not too long."""
+    """Show a value as JSON in a message, shortened."""
     return clipped(json.dumps(value), 60)

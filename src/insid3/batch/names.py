@@ -1,4 +1,4 @@
-"""Names of files that every disk and every annotation format can take."""
+"""File names that every disk and every annotation format can take."""
 
 import hashlib
 import re
@@ -8,33 +8,36 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from insid3.images import SUFFIXES
+from insid3.imaging.read import SUFFIXES
 
 if TYPE_CHECKING:
-    from insid3.labels import Label
+    from insid3.label_map import Label
 
-_MOST = 255  #: bytes of a file's name, on nearly every disk
-# What is added to a result's name: at most `.<concept>_overlay.jpg`, and a number that tells two concepts apart.
+_MOST = 255  #: bytes of a file name, on nearly every disk
+# The longest ending of a result is `.<concept>_overlay.jpg` with a number that tells two concepts apart.
 _CONCEPT, _ENDINGS = 56, 75
 _HASH = 10  #: hex digits
-_PLAIN = re.compile(r"[ !#-)+-.0-9;=@-[\]-{}~]*")  # ASCII without what is odd
+_PLAIN = re.compile(r"[ !#-)+-.0-9;=@-[\]-{}~]*")  # ASCII without odd characters
 _RESERVED = re.compile(r"(con|prn|aux|nul|(com|lpt)[0-9¹²³]|con(in|out)\$|clock\$) *(\..*)?", re.IGNORECASE)
 
 
 def safe_name(name: str) -> str:
-    """A relative path (with slashes) whose every part disks, Windows and annotation formats can take.
+    """Return a relative path (with slashes) of which disks, Windows and annotation formats can take every part.
 
-    Control characters, bytes that are not text, what Windows reserves (`<>:"|?*`, a backslash, a dot or a blank at the
-    end, names such as NUL or com1.txt) become percent escapes. A part that is too long is cut and ends in a hash of the
-    whole, behind which a picture's suffix stays; the last part leaves room for what results are called. An ordinary
-    name and a name that this function made stay as they are. Two other names never become one.
+    Percent escapes replace control characters, bytes that are not text, and what Windows reserves: `<>:"|?*`, a
+    backslash, a dot or a blank at the end, names such as NUL or com1.txt. A part that is too long is cut and ends in a
+    hash of the whole part; the suffix of a picture stays. The last part leaves room for the endings of results. An
+    ordinary name and a name that this function made stay as they are. Two different names never become one.
+
+    >>> safe_name("a/what?.jpg")
+    'a/what%3F.jpg'
     """
     *folders, last = name.split("/")
     return "/".join([*(_safe(part, _MOST) for part in folders), _safe(last, _MOST - _ENDINGS)])
 
 
 def slugs(labels: "Sequence[Label]") -> list[str]:
-    """Names of concepts as parts of file names (letters, digits, `_` and `-`), no two alike."""
+    """Return the names of concepts as parts of file names (letters, digits, `_` and `-`), no two alike."""
     found: list[str] = []
     for i, label in enumerate(labels):
         slug = re.sub(r"[^\w-]+", "_", "".join("_" if _is_odd(c) else c for c in label.name)) or "_"
@@ -46,7 +49,7 @@ def slugs(labels: "Sequence[Label]") -> list[str]:
 
 
 def exists(path: Path) -> bool:
-    """Whether there is something of that name; there is not where no disk could hold it."""
+    """Tell whether a path exists; a name that no disk can hold does not."""
     try:
         return path.exists()
     except (OSError, ValueError):
@@ -59,7 +62,7 @@ def _safe(part: str, most: int) -> str:
         odd.add(len(part) - 1)
     if _RESERVED.fullmatch(part):
         odd.add(len(re.split(r" *(\.|$)", part)[0]) - 1)
-    if odd:  # then percent signs too, so that what comes out has one origin
+    if odd:  # percent signs are escaped too, so that no other name leads to the same result
         odd |= {i for i, character in enumerate(part) if character == "%"}
     escaped = "".join(_escape(character) if i in odd else character for i, character in enumerate(part))
     return _shortened(escaped, most, part)

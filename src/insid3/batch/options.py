@@ -1,4 +1,4 @@
-"""What becomes of the masks of a target, before they are written."""
+"""The options of a run, and what they do to the masks of a target before these are written."""
 
 import os
 from collections.abc import Sequence
@@ -13,30 +13,30 @@ from jaxtyping import Bool, Shaped, UInt8
 from insid3.batch.dust import Dropped, without_dust
 from insid3.batch.names import exists, safe_name
 from insid3.errors import ConfigError, ImageError
-from insid3.images import read_mask
-from insid3.instances import cleaned
+from insid3.imaging.components import cleaned
+from insid3.imaging.masks import read_mask
 
 Box = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)
 class Options:
-    """Of a run over many targets.
+    """Hold the options of a run over many targets.
 
     Attributes:
-        overlap: whose pixels are that several concepts claim: "best", or "all" of them (`INSID3.label`).
+        overlap: owner of pixels that several concepts claim: "best", or "all" of them (`INSID3.label`).
         margin: see `INSID3.label`.
         instances: list the connected parts of every mask.
-        min_area: parts of fewer pixels are dropped, or with "patch" those smaller than a patch of their picture. None:
-            "patch" where a soft field decides (preset "plus") or instances are listed, else 0.
-        fill_holes: holes in a mask belong to it.
-        ignore: mask of what is never marked, or a folder of such masks, named as the results are.
-        roi: (x0, y0, x1, y1) in pixels: only this part of a target is looked at, and nothing marked outside.
+        min_area: least pixels of a part of a mask; smaller parts are dropped. "patch": as many as a patch has. None:
+            "patch" if a soft field decides (preset "plus") or instances are listed, else 0.
+        fill_holes: fill the holes of every mask.
+        ignore: mask of pixels that are never marked, or a folder of such masks named as the results are.
+        roi: (x0, y0, x1, y1) in pixels, the only part of a target that is looked at.
         overlays: write <stem>_overlay.jpg.
         heat: write <stem>_heat.jpg.
         scores: write <stem>_score.png or .npy.
-        batch: targets that the encoder sees at once.
-        together: targets help each other (`insid3.together`).
+        batch: number of targets that the encoder sees at once.
+        together: let targets help each other (`insid3.transductive`).
     """
 
     overlap: str = "best"
@@ -67,49 +67,37 @@ class Options:
             raise ConfigError(f"{self.ignore}: no such mask, or folder of masks, to ignore")
 
     def as_settings(self) -> dict[str, Any]:
-        """What changes the masks; `decided`, if that is not plain."""
+        """Return the options that change masks as JSON; `min_area` None counts as 0, see `with_min_area`."""
         kept = ("overlap", "margin", "instances", "fill_holes", "together")
         roi, ignore = self.roi and list(self.roi), self.ignore and os.path.abspath(self.ignore)
         others = {"min_area": self.min_area or 0, "roi": roi, "ignore": ignore}
         return {**{name: getattr(self, name) for name in kept}, **others}
 
     @classmethod
-    def of_settings(cls, settings: dict[str, Any]) -> "Options":
-        """What `as_settings` told."""
+    def from_settings(cls, settings: dict[str, Any]) -> "Options":
+        """Return the options that `as_settings` gave."""
         roi, ignore = settings["roi"], settings["ignore"]
         return cls(**{**settings, "roi": roi and tuple(roi), "ignore": ignore and Path(ignore)})
 
-    def decided(self, rule: str) -> "Options":
-        """With the `min_area` that None stands for where `rule` (`Config.rule`) decides."""
+    def with_min_area(self, rule: str) -> "Options":
+        """Replace a `min_area` of None by the default for a model whose `Config.rule` is `rule`."""
         if self.min_area is not None:
             return self
         return replace(self, min_area="patch" if rule == "field" or self.instances else 0)
 
-    def least(self, patch: float) -> int:
-        """Pixels of the smallest part that stays in a picture.
-
-        Args:
-            patch: pixels of one of its patches (`dust.patch_area`).
-        """
+    def least_area(self, patch: float) -> int:
+        """Return the pixels of the smallest part that is kept, where a patch has `patch` pixels (`dust.patch_area`)."""
         return int(patch) if self.min_area == "patch" else self.min_area or 0
 
-    def window(self, size: tuple[int, int], name: str) -> tuple[slice, slice]:
-        """Rows and columns of a picture of (height, width) `size` that are looked at.
-
-        Raises:
-            ImageError: none.
-        """
+    def region(self, size: tuple[int, int], name: str) -> tuple[slice, slice]:
+        """Return the rows and columns of `roi` in a picture of (height, width) `size`; ImageError if it has none."""
         x0, y0, x1, y1 = self.roi or (0, 0, size[1], size[0])
         if y0 >= size[0] or x0 >= size[1]:
             raise ImageError(f"{name} is {size[1]} x {size[0]} pixels, the region {x0},{y0},{x1},{y1} lies outside")
         return slice(y0, min(y1, size[0])), slice(x0, min(x1, size[1]))
 
     def ignored(self, name: str, size: tuple[int, int], max_pixels: int) -> Bool[np.ndarray, "H W"] | None:
-        """What is not to be marked of a target; None where nothing is.
-
-        Raises:
-            MaskError: the mask cannot be used.
-        """
+        """Read the mask of the pixels to ignore in a target, if there is one; MaskError if it cannot be used."""
         file = self.ignore
         if file is not None and file.is_dir():
             own = file / f"{name}.png"
@@ -122,20 +110,24 @@ class Options:
         self,
         masks: Sequence[Bool[np.ndarray, "h w"]],
         size: tuple[int, int],
-        window: tuple[slice, slice],
+        region: tuple[slice, slice],
         ignored: Bool[np.ndarray, "H W"] | None,
         patch: float = 0.0,
         dropped: list[Dropped] | None = None,
         known: Sequence[bool] = (),
     ) -> list[Bool[np.ndarray, "H W"]]:
-        """The masks of the whole picture, without what is too small or to be ignored.
+        """Return the masks of the whole picture without ignored pixels and parts that are too small.
 
         Args:
-            patch: pixels of one of the picture's patches (`dust.patch_area`).
-            dropped: gets what was too small in each mask.
-            known: of each mask, whether somebody drew it: it keeps its small parts and its holes.
+            masks: the mask of each concept, of the region or of the whole picture.
+            size: (height, width) of the picture.
+            region: rows and columns of the region.
+            ignored: pixels that are never marked.
+            patch: pixels of a patch of the picture (`dust.patch_area`).
+            dropped: list to which the dropped parts of each mask are added.
+            known: True for each mask that was drawn, which keeps its small parts and its holes.
         """
-        whole = [placed(mask, size, window, False) for mask in masks]
+        whole = [placed(mask, size, region, False) for mask in masks]
         if ignored is not None:
             whole = [mask & ~ignored for mask in whole]
         result: list[Bool[np.ndarray, "H W"]] = []
@@ -143,11 +135,11 @@ class Options:
             if known and known[i]:
                 mine, dust = mask, Dropped()
             else:
-                mine, dust = without_dust(cleaned(mask, fill_holes=self.fill_holes), self.least(patch))
+                mine, dust = without_dust(cleaned(mask, fill_holes=self.fill_holes), self.least_area(patch))
             if self.fill_holes and mine is not mask:
                 if ignored is not None:
                     mine &= ~ignored
-                if self.overlap == "best":  # what another concept has in a hole stays its own
+                if self.overlap == "best":  # a hole may belong to another concept
                     for other in (*result, *whole[:i], *whole[i + 1 :]):
                         mine &= ~other
             result.append(mine)
@@ -158,24 +150,24 @@ class Options:
 
 @lru_cache
 def _by_result_name(folder: Path) -> dict[str, Path]:
-    """Masks that are named as pictures are whose results have another name."""
+    """Find the masks whose names `safe_name` changes, by the changed name."""
     names = {file: file.relative_to(folder).with_suffix("").as_posix() for file in folder.rglob("*.png")}
     return {safe_name(name): file for file, name in names.items() if safe_name(name) != name}
 
 
 def placed(
-    values: Shaped[np.ndarray, "h w"], size: tuple[int, int], window: tuple[slice, slice], outside: float
+    values: Shaped[np.ndarray, "h w"], size: tuple[int, int], region: tuple[slice, slice], outside: float
 ) -> Shaped[np.ndarray, "H W"]:
-    """What belongs to a window of a picture, in the whole of it."""
+    """Return the values of a region at their place in a picture of (height, width) `size`; `outside` elsewhere."""
     if values.shape == size:
         return values
     result = np.full(size, outside, values.dtype)
-    result[window] = values
+    result[region] = values
     return result
 
 
 def indexed(masks: Sequence[Bool[np.ndarray, "H W"]]) -> UInt8[np.ndarray, "H W"]:
-    """One picture of masks that do not overlap: i + 1 where the mask at i is."""
+    """Return one indexed picture of masks that do not overlap: i + 1 where the mask at i is True."""
     index = np.zeros(masks[0].shape, np.uint8)
     for i, mask in enumerate(masks):
         index[mask] = i + 1
@@ -183,7 +175,7 @@ def indexed(masks: Sequence[Bool[np.ndarray, "H W"]]) -> UInt8[np.ndarray, "H W"
 
 
 def all_gone(dust: Dropped, options: Options) -> str:
-    """Why nothing is left of what was found."""
+    """Tell why nothing is left of a mask that was found."""
     if not dust:
         return "all that was found is another concept's, or ignored"
     least = "a patch" if options.min_area == "patch" else f"{options.min_area} pixels"

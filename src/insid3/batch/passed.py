@@ -1,4 +1,4 @@
-"""What lies among the targets and is none: counted by kind, so that nothing is passed over in silence."""
+"""Files and folders that a search for targets passes over, counted by kind and reported."""
 
 import os
 from collections import Counter
@@ -10,12 +10,12 @@ _SHOWN = 6  # suffixes of other files
 
 @dataclass(frozen=True)
 class Kind:
-    """One reason not to take a file or folder.
+    """A reason to pass over a file or folder.
 
     Attributes:
-        one, many: what it is called; "" where its suffix is its name, as of HEIC.
-        remedy: what to do about it.
-        suffixes: in lower case, of files that are of this kind.
+        one, many: noun in singular and plural; "" if the suffix is the noun, such as HEIC.
+        remedy: advice for the user.
+        suffixes: suffixes of the files of this kind, in lower case.
     """
 
     one: str
@@ -56,17 +56,18 @@ _ORDER = (
 
 
 def kind_of(name: str) -> Kind:
-    """The kind of a file that is no picture, by its suffix."""
+    """Return the kind of a file that is no picture, by its suffix."""
     return next((kind for kind in _ORDER if _suffix(name) in kind.suffixes), OTHER)
 
 
 class Passed:
-    """Collects what a search for targets did not take."""
+    """Collect the files and folders that a search for targets passed over."""
 
     def __init__(self) -> None:
-        self._kinds: dict[str, Kind] = {}  # of each path
+        self._kinds: dict[str, Kind] = {}  # path -> kind
 
     def add(self, path: str | os.PathLike[str], kind: Kind) -> None:
+        """Record a path that was passed over."""
         self._kinds[os.path.abspath(path)] = kind
 
     def take(self, path: str | os.PathLike[str]) -> None:
@@ -77,7 +78,7 @@ class Passed:
         return len(self._kinds)
 
     def __str__(self) -> str:
-        """Tell all kinds: '3 HEIC (pip install "insid3[heif]" reads them), 2 hidden files'."""
+        """List all kinds: '3 HEIC (pip install "insid3[heif]" reads them), 2 hidden files'."""
         return ", ".join(told for kind in _ORDER if (told := self._told(kind)))
 
     def _told(self, kind: Kind) -> str:

@@ -1,4 +1,4 @@
-"""What an earlier run left in an output folder, and whether this one may go on with it."""
+"""The results of an earlier run in an output folder, and the check that a new run may continue them."""
 
 import json
 import os
@@ -7,48 +7,45 @@ from dataclasses import MISSING, fields, replace
 from pathlib import Path
 from typing import Any
 
-from insid3.batch.folder import Folder
 from insid3.batch.lines import masks_of, read_settings
 from insid3.batch.names import exists
 from insid3.batch.options import Options
+from insid3.batch.run_folder import RunFolder
 from insid3.batch.sources import Target
 from insid3.config import Config
 from insid3.errors import DataError, OutputError
 from insid3.storage import differences, flat
 
-# An older version's run.json lacks newer settings, whose defaults do what it did.
+# A run.json of an older version lacks newer settings, whose defaults do what that version did.
 _DEFAULTS = {f"config.{field.name}": field.default for field in fields(Config) if field.default is not MISSING} | {
     f"options.{name}": value for name, value in Options().as_settings().items()
 }
-# Settings that may differ: none of them changes a mask, and what depends on corrections says so itself.
+# Settings that may differ: none of them changes a mask, and each result says on which corrections it depends.
 _FREE = (
     "insid3", "concept.name", "concept.sources", "patch_size", "config.max_pixels", "folder", "corrections", "scores",
 )  # fmt: skip
 
 
-def as_before(options: Options, folder: Path) -> Options:
-    """Options that leave `min_area` out, with that of the folder's run where it kept all parts: as all did before there
-    was a default, and a run that goes on does not change its mind.
-    """
+def keep_min_area(options: Options, folder: Path) -> Options:
+    """Set a `min_area` of None to 0 if the earlier run in the folder kept all parts, as old versions did."""
     try:
         before = _DEFAULTS | flat(read_settings(folder))
-    except DataError:  # nothing there, or `earlier_lines` says what
+    except DataError:  # there is no run, or `earlier_lines` reports the damage
         return options
     kept_all = options.min_area is None and before["options.min_area"] == 0
     return replace(options, min_area=0) if kept_all else options
 
 
 def earlier_lines(
-    folder: Folder,
+    folder: RunFolder,
     settings: dict[str, Any],
     targets: Sequence[Target],
     files: Callable[[Target], Sequence[Path]],
 ) -> list[dict[str, Any]]:
-    """The results of an earlier run with the same settings, a target's last one each, with targets as seen from
-    here; a last line that was cut off does not count.
+    """Return the last result of each target of an earlier run, with paths as seen from the current folder.
 
     Raises:
-        OutputError: results of other settings or pictures, or files that are not this program's.
+        OutputError: the folder holds results of other settings or pictures, or files of another program.
     """
     if not folder.settings.exists():
         results = folder.results
@@ -70,8 +67,9 @@ def earlier_lines(
     began = str(before.get("folder", os.getcwd()))
     if "rethresholded" in theirs or "converted" in theirs:
         raise OutputError(f"{folder.path} was made from another run's results: use another output folder")
-    now = flat(json.loads(json.dumps(settings)))  # as it is read
-    free = [name for name in _FREE if name != "concept.name" or isinstance(now[name], str)]  # several are told by name
+    now = flat(json.loads(json.dumps(settings)))  # JSON makes lists of tuples
+    # Results of several concepts hold their names, so only the name of a single one may change.
+    free = [name for name in _FREE if name != "concept.name" or isinstance(now[name], str)]
     if different := differences(before, now, free):
         raise OutputError(
             f"{folder.path} holds results of another run ({', '.join(different)}): "
@@ -100,7 +98,7 @@ def earlier_lines(
 
 
 def _renamed(line: dict[str, Any], name: str) -> dict[str, Any]:
-    """A result of the only concept, which is called otherwise now."""
+    """Return a result line with the new name of the only concept."""
     changed: dict[str, Any] = {}
     if line.get("instances"):
         changed["instances"] = [{**entry, "concept": name} for entry in line["instances"]]

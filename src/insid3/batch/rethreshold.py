@@ -1,4 +1,4 @@
-"""Masks at another threshold, from soft scores and without the model."""
+"""New masks from saved scores at another threshold, without the model."""
 
 import json
 import os
@@ -14,23 +14,26 @@ from insid3.batch.formats.base import below, read_labels, write_labels
 from insid3.batch.lines import RESULTS, SETTINGS, last_results, masks_of, read_settings
 from insid3.batch.names import slugs
 from insid3.batch.options import Options, all_gone, indexed
+from insid3.batch.result import instance_entries
 from insid3.batch.writers import read_scores, write_index, write_mask
 from insid3.config import Config
 from insid3.errors import ConfigError, DataError, ImageError, OutputError
-from insid3.instances import split
+from insid3.imaging.components import split
 from insid3.storage import copy, sweep, write_lines, write_text
 
 
 def rethreshold(source: Path, output: Path, threshold: float, min_area: int | None = None) -> Iterator[dict[str, Any]]:
-    """Write the masks that a run with --scores would have had with that threshold, their edges not refined; yields a
-    line of results.jsonl for each. Corrections stay. Where several concepts claim a pixel, the highest score has it.
+    """Write the masks of a run with --scores at another threshold; yield the line of results.jsonl for each target.
+
+    Edges are not refined. Corrections stay. A pixel that several concepts claim goes to the highest score.
 
     Args:
-        min_area: in the place of the run's own.
+        threshold: least score of a marked pixel, in [-1, 1].
+        min_area: replaces the `min_area` of the run.
 
     Raises:
-        ConfigError: a threshold outside [-1, 1], or the run had no --scores.
-        DataError: no run there, or damaged results.
+        ConfigError: the threshold lies outside [-1, 1], or the run had no --scores.
+        DataError: the source holds no run, or damaged results.
         OutputError: the output holds other results, or cannot be written to.
     """
     if not -1 <= threshold <= 1:
@@ -54,7 +57,7 @@ def rethreshold(source: Path, output: Path, threshold: float, min_area: int | No
     endings = [""] if len(labels) == 1 else [f".{slug}" for slug in slugs(labels)]
     for line in lines:
         target = os.path.relpath(os.path.join(settings.get("folder", ""), line["target"]))
-        if line.get("corrected"):  # stays what somebody drew
+        if line.get("corrected"):
             for file in masks_of(line):
                 if not (source / file).is_file():
                     raise DataError(f"{source / file}, the correction of {line['target']}, is missing")
@@ -78,8 +81,8 @@ def rethreshold(source: Path, output: Path, threshold: float, min_area: int | No
         masks = scores > threshold
         if len(labels) > 1 and options.overlap == "best":
             masks &= scores.argmax(0) == np.arange(len(labels))[:, None, None]
-        window = options.window(size, name)
-        seen = (window[0].stop - window[0].start, window[1].stop - window[1].start)
+        region = options.region(size, name)
+        seen = (region[0].stop - region[0].start, region[1].stop - region[1].start)
         patch, dropped = patch_area(seen, config, patch_size), list[Dropped]()
         known = [label.name in (line.get("known") or ()) for label in labels]
         whole = (slice(0, size[0]), slice(0, size[1]))
@@ -100,11 +103,8 @@ def rethreshold(source: Path, output: Path, threshold: float, min_area: int | No
             done[-1]["dropped"] = sum(dropped, Dropped()).told()
         done[-1] |= {key: line[key] for key in ("remarks", "known") if line.get(key)}
         if options.instances:
-            done[-1]["instances"] = [
-                {"concept": labels[part.concept].name, "box": list(part.box), "area": part.area, "score": 1.0}
-                for i, mask in enumerate(kept)
-                for part in split(mask, None, i)
-            ]
+            parts = [part for i, mask in enumerate(kept) for part in split(mask, None, i)]
+            done[-1]["instances"] = instance_entries(parts, labels)
         yield done[-1]
     write_lines(output / RESULTS, done)
 
@@ -130,22 +130,18 @@ def _line(target: str, name: str, told: dict[str, dict[str, Any]], apart: bool) 
 
 
 def _options(source: Path, settings: dict[str, Any], min_area: int | None) -> tuple[Options, Config, int]:
-    """What a run was made with, as far as it changes masks, and pixels of a patch's side.
-
-    Raises:
-        DataError: it is not there, or damaged.
-    """
+    """Return options, model settings and patch size of a run; DataError if they are missing or damaged."""
     file = source / SETTINGS
     told, config = settings.get("options"), settings.get("config")
     if not isinstance(told, dict) or not isinstance(config, dict):
         raise DataError(f"{file} says nothing of options and config: {source} is no output folder of insid3 segment")
-    patch_size = settings.get("patch_size", 1)  # of older runs, which say how many pixels their smallest parts have
+    patch_size = settings.get("patch_size", 1)  # older runs lack it, and give `min_area` in pixels
     if unknown := {*told} - {*Options().as_settings()} | {*config} - {field.name for field in fields(Config)}:
         raise DataError(
-            f"{file} has settings that this version does not know ({', '.join(sorted(unknown))}): update it"
+            f"{file} has settings that this version does not know ({', '.join(sorted(unknown))}): update insid3"
         )
     try:
-        options = Options.of_settings(
+        options = Options.from_settings(
             Options().as_settings() | told | ({} if min_area is None else {"min_area": min_area})
         )
         return options, Config(**config), int(patch_size)

@@ -1,4 +1,4 @@
-"""Results that somebody should look at, the least certain first."""
+"""Results for a person to check, the least certain first."""
 
 import shlex
 from collections.abc import Sequence
@@ -8,16 +8,17 @@ from pathlib import Path
 from insid3.batch.lines import RESULTS, last_results, masks_of, read_settings
 from insid3.errors import DataError
 
-CORRECTED = "corrected"  #: folder, below the output, where corrections are looked for
+CORRECTED = "corrected"  #: folder of the corrections, below the output folder
 
 
 @dataclass(frozen=True)
 class Doubt:
-    """A result that was computed, and how sure it is.
+    """Hold a mask that was found, for a person to check.
 
     Attributes:
-        masks: its files, relative to the output folder; a correction has the same names below `corrected/`.
-        corrected: whether they lie there.
+        masks: mask files below the output folder; a correction has the same names below `corrected/`.
+        score: score of the mask, 0 if nothing was found.
+        corrected: True if corrections of all masks exist.
     """
 
     target: str
@@ -29,12 +30,7 @@ class Doubt:
 
 
 def doubts(folder: Path) -> list[Doubt]:
-    """All results of an output folder that are not corrections themselves, in the order in which to look at them: by
-    score, the lowest first; pictures where nothing was found (their score is 0) before all.
-
-    Raises:
-        DataError: no results there, or damaged ones; names the line.
-    """
+    """Return the results that are no corrections, the lowest score first; DataError if they are missing or damaged."""
     if not (folder / RESULTS).exists() and not any(folder.glob("results.*-of-*.jsonl")):
         raise DataError(f"{folder} holds no {RESULTS}: give the output folder of insid3 segment")
     found = []
@@ -47,7 +43,7 @@ def doubts(folder: Path) -> list[Doubt]:
 
 
 def strays(folder: Path, known: Sequence[Doubt]) -> list[str]:
-    """Files among the corrections that are named as no result is."""
+    """List the files among the corrections whose name is not the name of a result."""
     names = {mask for doubt in known for mask in doubt.masks}
     for line in last_results(folder):
         names.update(masks_of(line))
@@ -56,8 +52,8 @@ def strays(folder: Path, known: Sequence[Doubt]) -> list[str]:
     return [file for file in files if file not in names]
 
 
-def again(folder: Path) -> str:
-    """The command that learns from the corrections."""
+def learning_command(folder: Path) -> str:
+    """Return the command that learns from the corrections; DataError if insid3 segment did not make the folder."""
     settings, corrected = (shlex.quote(str(folder / name)) for name in ("run.toml", CORRECTED))
     if "rethresholded" in read_settings(folder):
         raise DataError(f"{folder} was not made by insid3 segment: nothing there can learn from corrections")

@@ -1,4 +1,4 @@
-"""Concepts over many targets; results appear one by one and a second run continues."""
+"""One run: concepts marked in many targets. Results are written one by one, and a second run continues the first."""
 
 import hashlib
 import json
@@ -12,26 +12,26 @@ from pathlib import Path
 from typing import Any
 
 import insid3
-from insid3.batch.folder import Folder
+from insid3.batch.corrections import Correction
 from insid3.batch.formats.base import write_labels
-from insid3.batch.learn import Correction
 from insid3.batch.names import exists
 from insid3.batch.options import Options
-from insid3.batch.resume import as_before, earlier_lines
+from insid3.batch.resume import earlier_lines, keep_min_area
+from insid3.batch.run_folder import RunFolder
 from insid3.batch.sources import Shard, Target
-from insid3.batch.work import Result, Work, Worker, local
+from insid3.batch.worker import Result, Work, Worker, local
 from insid3.concept import Concept
 from insid3.errors import OutputError
-from insid3.labels import numbered
-from insid3.pipeline import INSID3
+from insid3.label_map import numbered
+from insid3.model import INSID3
 from insid3.storage import append_line, write_text, writing
-from insid3.together import check_together, pooled
+from insid3.transductive import check_together, pooled
 
 Engine = Callable[[Work, Sequence[Target]], Generator[Result, None, None]]
 
 
 class Run:
-    """An output folder: the settings it was made with, what is done, and what is still to do."""
+    """Mark concepts in many targets and write the results to one output folder."""
 
     def __init__(
         self,
@@ -48,20 +48,20 @@ class Run:
         engine: Engine | None = None,
         **settings: Any,
     ) -> None:
-        """Check concepts and folder before anything runs, and lock the folder until the last target or `close`.
+        """Check the concepts and the folder before anything runs, and lock the folder until the last target or `close`.
 
         Args:
-            targets: of all shards.
-            corrections: by the targets' names; they become their targets' results.
-            learned: the concepts with the corrections as further shots; the others' targets are marked with these.
-            engine: what does the work; `local` with the model if not given.
-            settings: what else the results depend on.
+            targets: the targets of all shards.
+            corrections: corrected masks by target name; each becomes the result of its target.
+            learned: the concepts with the corrections as further shots, with which the other targets are marked.
+            engine: the function that does the work; `local` with the model if not given.
+            settings: further settings on which the results depend.
 
         Raises:
             ConceptError: the model cannot use a concept.
-            ConfigError: two concepts have the same name or id; targets cannot help each other with these settings.
-            OutputError: it holds results of other settings, other concepts, or files of somebody else; or another run
-                is at work on it.
+            ConfigError: two concepts have the same name or id, or `tile` is set and targets are to help each other.
+            OutputError: the folder holds results of other settings or concepts, or files of another program; or
+                another run is at work on the folder.
         """
         given = [concepts] if isinstance(concepts, Concept) else list(concepts)
         used = list(learned or given)
@@ -69,22 +69,22 @@ class Run:
             model.check(concept)
         self.model, self.output, self.engine = model, output, engine or partial(local, model)
         self.targets = targets
-        self.pool: list[Target] = []  #: targets that are looked at first and help the others, whatever the shard
+        self.helper_targets: list[Target] = []  #: encoded first; the same in every shard
         if options and options.together:
             check_together(model.config)
-            self.pool = pooled([target for target in targets if target.name not in (corrections or {})])
-        made_with = _digest(used, self.pool)
+            self.helper_targets = pooled([target for target in targets if target.name not in (corrections or {})])
+        made_with = _digest(used, self.helper_targets)
         options = options or Options()
-        options = (options if overwrite else as_before(options, output)).decided(model.config.rule)
+        options = (options if overwrite else keep_min_area(options, output)).with_min_area(model.config.rule)
         self.work = Work(used, numbered(given), options, output, corrections or {}, made_with)
         self.stop = False  #: set it to end after the target in hand
-        mine = shard.of(targets) if shard else targets
-        if shard:  # they may begin in different folders
+        mine = shard.select(targets) if shard else targets
+        if shard:  # shards may run in different folders
             mine = [Target(Path(os.path.abspath(target.path)), target.name) for target in mine]
         self._check_names(targets)
-        self._untaught = _digest(given)
+        self._before_learning = _digest(given)
         settings = {**self._settings_of(given), **settings}
-        self.folder = Folder(output, shard)
+        self.folder = RunFolder(output, shard)
         try:
             if overwrite:
                 writing(partial(self.folder.results.unlink, missing_ok=True))
@@ -93,8 +93,8 @@ class Run:
             self.todo = [t for t in mine if os.path.abspath(t.path) not in done or not self._whole(t)]
             self.done_before = len(mine) - len(self.todo)
             again = {os.path.abspath(target.path) for target in self.todo}
-            if shard is None and self.folder.results.exists():  # without failures, and a line that was cut off
-                self.folder.keep(line for line in lines if os.path.abspath(line["target"]) not in again)
+            if shard is None and self.folder.results.exists():  # drops failures and a line that was cut off
+                self.folder.replace_lines(line for line in lines if os.path.abspath(line["target"]) not in again)
             write_text(self.folder.settings, json.dumps(settings, indent=1))
             write_labels(output, self.work.labels)
         except BaseException:
@@ -102,19 +102,15 @@ class Run:
             raise
 
     def close(self) -> None:
-        """Let others at the folder."""
+        """Unlock the folder."""
         self.folder.close()
 
     def __iter__(self) -> Iterator[Result]:
-        """Work through `todo`, yielding each result after its files and its line are on disk.
-
-        Raises:
-            OutputError: the folder cannot be written to; what is done is kept.
-        """
+        """Yield each result as soon as it is on disk; OutputError if the folder cannot be written to."""
         try:
-            if self.pool and self.todo:
-                pool = takewhile(lambda _: not self.stop, self.pool)
-                self.work = replace(self.work, together=Worker(self.model, self.work).meet(pool))
+            if self.helper_targets and self.todo:
+                helpers = takewhile(lambda _: not self.stop, self.helper_targets)
+                self.work = replace(self.work, together=Worker(self.model, self.work).find_helpers(helpers))
             with closing(self.engine(self.work, self.todo)) as results:
                 while not self.stop and (result := next(results, None)) is not None:
                     append_line(self.folder.results, result.line())
@@ -131,18 +127,19 @@ class Run:
         correction = self.work.corrections.get(self._names.get(os.path.abspath(line["target"]), ""))
         if correction is not None or line.get("corrected"):
             return correction is not None and line.get("corrected") == correction.digest
-        return line.get("made_with", self._untaught) == self.work.made_with  # older versions could not learn
+        return line.get("made_with", self._before_learning) == self.work.made_with  # older versions could not learn
 
     def _check_names(self, targets: Sequence[Target]) -> None:
         self._names = {os.path.abspath(target.path): target.name for target in targets}
         names = set(self._names.values())
         if len(self.work.labels) == 1 and self.work.options.scores != "png":
-            return  # nothing but the masks is called .png
+            return  # only masks end in .png
         for target in targets:
             for file in self.work.files(target):
                 other = file.relative_to(self.output).with_suffix("").as_posix()
                 if file.suffix == ".png" and other != target.name and other in names:
-                    raise OutputError(f"{file} would be a result of {target.path} and the mask of the target {other!r}")
+                    told = f"{file} would be a result of {target.path} and the mask of the target {other!r}"
+                    raise OutputError(f"{told}: rename one of them")
 
     def _settings_of(self, given: Sequence[Concept]) -> dict[str, Any]:
         encoder, one = self.model.encoder, len(given) == 1
@@ -159,12 +156,12 @@ class Run:
             "options": self.work.options.as_settings(),
             "scores": self.work.options.scores,
             "corrections": len(self.work.corrections),
-            "folder": os.getcwd(),  # where relative targets in the results begin
+            "folder": os.getcwd(),  # relative paths of targets begin there
         }
 
 
-def _digest(concepts: Sequence[Concept], pool: Sequence[Target] = ()) -> str:
-    """Of what targets are marked with; of the pool's files only names and sizes, so that none is read for it."""
-    sizes = (target.path.stat().st_size if target.path.is_file() else 0 for target in pool)
-    helpers = [f"{target.name} {size}\n" for target, size in zip(pool, sizes, strict=True)]
+def _digest(concepts: Sequence[Concept], helper_targets: Sequence[Target] = ()) -> str:
+    """Return a digest of the concepts, and of the names and sizes of the helper targets, which are not read."""
+    sizes = (target.path.stat().st_size if target.path.is_file() else 0 for target in helper_targets)
+    helpers = [f"{target.name} {size}\n" for target, size in zip(helper_targets, sizes, strict=True)]
     return hashlib.sha256("".join([*(concept.digest for concept in concepts), *helpers]).encode()).hexdigest()[:16]

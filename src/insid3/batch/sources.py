@@ -1,4 +1,4 @@
-"""Targets on disk, and what their results are called."""
+"""The search for targets on disk, and the names of their results."""
 
 import fnmatch
 import glob
@@ -12,19 +12,21 @@ from pathlib import Path
 
 from insid3.batch.names import exists, safe_name
 from insid3.batch.passed import FOLDER, HIDDEN_FILE, HIDDEN_FOLDER, LINK, LOOP, SPECIAL, VIDEO, Kind, Passed, kind_of
+from insid3.checks.parsing import read_content
 from insid3.errors import ConfigError, ImageError, OutputError
-from insid3.images import SUFFIXES
-from insid3.parsing import read_content
+from insid3.imaging.read import SUFFIXES
 
-_ESCAPED = re.compile(r"\[([*?[])\]")  # by glob.escape
+_ESCAPED = re.compile(r"\[([*?[])\]")  # as glob.escape writes it
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A picture and the path of its results below the output folder, without suffix.
+    """A picture to mark.
 
     Attributes:
-        is_renamed: the picture's own name is none that every disk and format can take.
+        path: path of the picture.
+        name: path of the results below the output folder, without suffix.
+        is_renamed: True if `name` differs from the picture's own name, which some disk or format cannot take.
     """
 
     path: Path
@@ -34,14 +36,14 @@ class Target:
 
 @dataclass(frozen=True)
 class Shard:
-    """One of several runs that share the targets of one output folder; `index` counts from 1."""
+    """One of `count` runs that share the targets of one output folder; `index` counts from 1."""
 
     index: int
     count: int
 
     @classmethod
     def parse(cls, text: str) -> "Shard":
-        """ "2/8"; ConfigError for anything else."""
+        """Return the shard that "2/8" names; ConfigError if the text names none."""
         index, _, count = text.partition("/")
         if not (index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count)):
             raise ConfigError(f"a shard is I/N, from 1/N to N/N, got {text!r}")
@@ -50,27 +52,29 @@ class Shard:
     def __str__(self) -> str:
         return f"{self.index}-of-{self.count}"
 
-    def of(self, targets: Sequence[Target]) -> list[Target]:
-        """Every n-th target."""
+    def select(self, targets: Sequence[Target]) -> list[Target]:
+        """Return the targets of this shard, every n-th of all."""
         return list(targets[self.index - 1 :: self.count])
 
 
 def find_targets(
     inputs: Sequence[str | os.PathLike[str]], output: str | os.PathLike[str], passed: Passed | None = None
 ) -> list[Target]:
-    """Files as they are given; folders recursively, with results mirroring their relative paths; patterns (`*`, `?`,
-    `[]`, `**`), mirrored from their first folder on; lists (`.txt`, or `-` for standard input, a path a line or ended
-    by NUL), mirrored from the folder that all of a list have in common. Sorted by name.
+    """Return the targets that the inputs name, sorted by name.
 
-    Equal stems in one folder keep their extension; what a disk or a format cannot take is changed (`safe_name`). What
-    lies below `output` is never a target. A file that does not exist is a target too: it fails on its own, the others
-    go on. Links to folders are not followed unless they are given by name.
+    An input is a file; a folder, which is searched recursively; a pattern (`*`, `?`, `[]`, `**`); or a list of paths
+    (`.txt`, or `-` for standard input), one a line or each ended by NUL. Results mirror the paths below the folder,
+    below the first folder of the pattern, or below the folder that all paths of a list have in common.
+
+    Names that differ only in the suffix keep the suffix. `safe_name` changes names that a disk or a format cannot take.
+    A missing file is a target that fails on its own. Files below `output` are never targets. Links to folders are
+    followed only if they are given by name.
 
     Args:
-        passed: is told what folders, patterns and lists hold that is no target.
+        passed: collects what folders, patterns and lists hold that is no target.
 
     Raises:
-        ImageError: a folder, pattern or list without pictures, or one that cannot be read.
+        ImageError: a folder, pattern or list has no pictures, or cannot be read.
         OutputError: two targets would have the same results.
     """
     search = _Search(Path(os.path.realpath(output)), Passed() if passed is None else passed)
@@ -94,7 +98,7 @@ def find_targets(
 
 def _named(found: dict[Path, Path]) -> list[Target]:
     wanted = {path: relative.with_suffix("").as_posix() for path, relative in found.items()}
-    for _ in range(2):  # a kept extension may clash once more: 1.jpg, 1.png and 1.jpg.gif
+    for _ in range(2):  # a kept suffix may clash once more: 1.jpg, 1.png and 1.jpg.gif
         taken = Counter(_key(name) for name in wanted.values())
         wanted = {p: name if taken[_key(name)] == 1 else found[p].as_posix() for p, name in wanted.items()}
     first: dict[str, Path] = {}
@@ -108,23 +112,23 @@ def _named(found: dict[Path, Path]) -> list[Target]:
 
 
 class _Search:
-    """Finds pictures below folders, by patterns and in lists.
+    """Find pictures below folders, by patterns and in lists.
 
     Args:
-        output: real path; folders are not searched below it.
-        passed: is told what is not taken.
+        output: real path of the output folder, which is not searched.
+        passed: collects what is no target.
     """
 
     def __init__(self, output: Path, passed: Passed) -> None:
         self.output, self.passed = output, passed
 
     def is_output(self, path: str | Path) -> bool:
-        """Whether a path is the output folder, or lies below it."""
+        """Tell whether a path is the output folder, or lies below the output folder."""
         real = Path(os.path.realpath(path))
         return real == self.output or self.output in real.parents
 
     def expanded(self, given: str) -> tuple[dict[Path, Path], str]:
-        """Pictures and the relative paths of their results; what they come from unless it is a single file."""
+        """Return the pictures of an input with the paths of their results, and its name unless it is a single file."""
         path = Path(given)
         if given == "-":
             return self._listed(_text_of_stdin(), Path()), "the list on standard input"
@@ -137,27 +141,27 @@ class _Search:
                 raise ImageError(
                     f"list {given} cannot be read ({error.strerror}): it must hold a path a line"
                 ) from error
-            except ValueError as error:  # a pipe, or what can be no name
+            except ValueError as error:  # a pipe, or a text that can be no name
                 raise ImageError(f"list {given} is no file that can be read: it must hold a path a line") from error
         if glob.has_magic(given) and not os.path.lexists(path):
             parts = path.parts
             first = next((i for i, part in enumerate(parts) if _is_magic(part)), len(parts) - 1)
             fixed = Path(*map(_literal, parts[:first]))
             pictures = {file: file.relative_to(fixed) for file in self._matching(fixed, parts[first:])}
-            if pictures or "*" in given or "?" in given:  # else a name with brackets, which is not there
+            if pictures or "*" in given or "?" in given:  # otherwise a missing file with brackets in its name
                 return pictures, f"pattern {given}"
         return self._given([path]), ""
 
     def _given(self, paths: Sequence[Path]) -> dict[Path, Path]:
-        """Files by their names, unless they are of a kind that cannot even be tried."""
+        """Return files with their own names as results; pass over pipes, sockets and devices."""
         special = [path for path in paths if exists(path) and not (path.is_file() or path.is_dir())]
         for path in special:
             self.passed.add(path, SPECIAL)
         return {path: Path(path.name) for path in paths if path not in special}
 
     def _listed(self, text: str, folder: Path) -> dict[Path, Path]:
-        """Relative paths begin at the current folder, or where they are not found there at the list's."""
-        if "\0" in text:  # of find -print0, whose names are whatever there is
+        """Return the files of a list; a path that does not exist is tried once more below the list's folder."""
+        if "\0" in text:  # written by find -print0: names may hold line ends
             lines = text.split("\0")
         else:
             lines = [line.strip() for line in re.split(r"\r?\n", text) if not line.startswith("#")]
@@ -175,7 +179,7 @@ class _Search:
         return {path: whole.relative_to(common) for path, whole in full.items()}
 
     def _below(self, folder: Path) -> Iterator[Path]:
-        """The pictures of a folder and of those in it."""
+        """Yield the pictures of a folder and of all folders in it."""
         left = [folder]
         while left:
             for entry in self._entries(left.pop()):
@@ -188,7 +192,7 @@ class _Search:
                     self.passed.add(entry.path, kind)
 
     def _matching(self, folder: Path, parts: Sequence[str]) -> Iterator[Path]:
-        """The pictures whose path from a folder on is that of a pattern; `**` goes as deep as there are folders."""
+        """Yield the pictures whose path below a folder matches the parts of a pattern; `**` matches any depth."""
         part, rest = parts[0], parts[1:]
         if part in (".", ".."):
             yield from self._matching(folder / part, rest) if rest else ()
@@ -200,7 +204,7 @@ class _Search:
             if not (deep or fnmatch.fnmatch(entry.name, part)):
                 continue
             kind = _kind(entry, hides=not part.startswith("."))
-            if kind is LINK and not _is_magic(part):  # it is named
+            if kind is LINK and not _is_magic(part):  # the pattern names the link
                 kind = FOLDER
             if kind is FOLDER and (deep or rest):
                 self.passed.take(entry.path)
@@ -212,7 +216,7 @@ class _Search:
                     self.passed.add(entry.path, kind)
 
     def _entries(self, folder: Path) -> list[os.DirEntry[str]]:
-        """What lies in a folder without the output folder; nothing where there is no folder."""
+        """List a folder without the output folder; nothing if there is no such folder."""
         if self.is_output(folder):
             return []
         try:
@@ -225,10 +229,10 @@ class _Search:
 
 
 def _kind(entry: os.DirEntry[str], *, hides: bool = True) -> Kind | None:
-    """What an entry of a folder is passed over as; FOLDER of one to look into, None of a picture.
+    """Return the kind as which an entry is passed over; FOLDER for a folder to search, None for a picture.
 
     Args:
-        hides: a dot at the beginning hides it.
+        hides: names with a leading dot count as hidden.
     """
     hidden = hides and entry.name.startswith(".")
     try:
@@ -261,11 +265,11 @@ def _text_of_stdin() -> str:
 
 
 def _text(content: bytes) -> str:
-    """A list as it was saved, whatever a name's bytes are; Windows likes UTF-16."""
+    """Decode a list of paths in UTF-8, or in UTF-16 as Windows writes it; bytes of names that are no text survive."""
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         return content.decode("utf-16", "replace")
     return content.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
 
 
 def _key(name: str) -> str:
-    return safe_name(name).casefold()  # some file systems do not tell A from a
+    return safe_name(name).casefold()  # some file systems ignore case

@@ -1,4 +1,4 @@
-"""Result files of one target."""
+"""The result files of one target."""
 
 import io
 from collections.abc import Sequence
@@ -8,31 +8,29 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from PIL import Image
 
-from insid3.draw import heat, overlay
 from insid3.errors import ImageError
-from insid3.images import read_values
-from insid3.labels import Colour
+from insid3.imaging.colours import Colour
+from insid3.imaging.draw import heat, indexed, overlay
+from insid3.imaging.read import read_values
 from insid3.storage import write_bytes
 from insid3.storage import write_picture as write_image
 
-_JPEG = 65_500  # pixels of a side, of which JPEG takes no more
-_STEPS = 32767.5  # of a 16-bit score in [-1, 1], 0 is -1
+_JPEG = 65_500  # most pixels of a side that JPEG can hold
+_STEPS = 32767.5  # steps of 16 bits for a score of 1; 0 stands for -1
 
 
 def write_mask(path: Path, mask: Bool[np.ndarray, "H W"]) -> None:
-    """An 8-bit PNG, 255 where the concept is."""
+    """Write a mask as an 8-bit PNG, 255 where the concept is."""
     _save(path, Image.fromarray(mask.astype(np.uint8) * 255))
 
 
 def write_index(path: Path, index: UInt8[np.ndarray, "H W"], colours: Sequence[Colour]) -> None:
-    """A palette PNG: 0 is nobody's and black, i + 1 belongs to the concept at i and has its colour."""
-    image = Image.fromarray(index, "L")
-    image.putpalette(bytes([0, 0, 0, *(value for colour in colours for value in colour)]))
-    _save(path, image)
+    """Write an indexed picture as a palette PNG: 0 is black, i + 1 has the colour of the concept at i."""
+    _save(path, indexed(index, colours))
 
 
 def write_picture(path: Path, picture: UInt8[np.ndarray, "H W 3"]) -> None:
-    """A JPEG with little loss."""
+    """Write a picture as a JPEG with little loss."""
     write_image(path, Image.fromarray(picture), quality=95)
 
 
@@ -43,17 +41,17 @@ def write_overlay(
     colours: Sequence[Colour],
     boxes: Sequence[tuple[int, int, int, int]] = (),
 ) -> None:
-    """A JPEG to look at."""
+    """Write the picture with its masks and boxes as a JPEG."""
     _save(path, Image.fromarray(overlay(picture, masks, colours, boxes=boxes)))
 
 
 def write_heat(path: Path, picture: UInt8[np.ndarray, "H W 3"], similarity: Float[np.ndarray, "H W"]) -> None:
-    """A JPEG to look at."""
+    """Write the picture with its similarity to a concept as a JPEG."""
     _save(path, Image.fromarray(heat(picture, similarity)))
 
 
 def write_scores(path: Path, scores: Float[np.ndarray, "H W"]) -> None:
-    """Scores in [-1, 1] as float32 (.npy), or as 16 bits (.png): score = value / 32767.5 - 1."""
+    """Write scores in [-1, 1] as float32 (.npy), or as 16 bits (.png): score = value / 32767.5 - 1."""
     if path.suffix == ".npy":
         encoded = io.BytesIO()
         np.save(encoded, scores)
@@ -63,7 +61,7 @@ def write_scores(path: Path, scores: Float[np.ndarray, "H W"]) -> None:
 
 
 def read_scores(path: Path) -> Float[np.ndarray, "H W"]:
-    """What `write_scores` wrote; ImageError where that is not to be had."""
+    """Read scores that `write_scores` wrote; ImageError if the file holds none."""
     try:
         scores: np.ndarray = np.load(path, allow_pickle=False) if path.suffix == ".npy" else read_values(path)
     except (OSError, ValueError) as error:
@@ -78,4 +76,4 @@ def read_scores(path: Path) -> Float[np.ndarray, "H W"]:
 def _save(path: Path, image: Image.Image) -> None:
     if path.suffix == ".jpg" and max(image.size) > _JPEG:
         image.thumbnail((_JPEG, _JPEG))
-    write_image(path, image, quality=88)  # which PNG has no use for
+    write_image(path, image, quality=88)  # PNG ignores the quality

@@ -1,4 +1,4 @@
-"""The command line: argument parsing only. Torch is imported by the commands that need it, never for help."""
+"""The command line: it parses arguments. Commands import torch when they need it, never for help."""
 
 import sys
 from contextlib import suppress
@@ -11,17 +11,8 @@ from insid3 import __version__
 from insid3.cli.terminal import accept_any_name, printable, send_output
 from insid3.errors import Insid3Error
 
-COMMANDS = (
-    "segment",
-    "video",
-    "concept",
-    "after",
-    "match",
-    "page",
-    "evaluate",
-    "export",
-    "information",
-)  # modules, in the order of the help
+#: Modules, in the order of the help.
+COMMANDS = ("segment", "video", "concept", "results", "match", "page", "evaluate", "export", "doctor")
 
 app = typer.Typer(
     name="insid3",
@@ -46,7 +37,7 @@ app = typer.Typer(
 
     insid3 evaluate coco --data-root /data -o out/
 
-    "insid3 COMMAND --help" tells everything, with defaults.
+    "insid3 COMMAND --help" lists all options, with defaults.
     """,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -64,14 +55,14 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def _root(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     pass
 
 
 def main() -> None:
-    """Entry point: expected errors become one line on stderr and exit status 2."""
+    """Run the command line; expected errors become one line on standard error and exit status 2."""
     accept_any_name()
     for commands in COMMANDS:
         import_module(f"insid3.cli.{commands}")
@@ -81,14 +72,14 @@ def main() -> None:
         finally:
             send_output()
     except (Insid3Error, OSError) as error:
-        lines = f"insid3: {_told(error)}".split("\n  ")  # a list of names, in some messages
-        with suppress(OSError):  # nobody reads it
+        lines = f"insid3: {_told(error)}".split("\n  ")  # some messages list names, a line each
+        with suppress(OSError):  # standard error may be closed
             typer.echo("\n  ".join(map(printable, lines)), err=True)
         sys.exit(2)
 
 
 def _told(error: Exception) -> str:
-    """What went wrong, without the number that an operating system has for it."""
+    """Return the message of an error, without the operating system's number for it."""
     if isinstance(error, Insid3Error) or not isinstance(error, OSError) or not error.strerror:
         return str(error)
     return f"{error.filename}: {error.strerror}" if error.filename else error.strerror

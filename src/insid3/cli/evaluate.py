@@ -1,4 +1,4 @@
-"""insid3 evaluate, insid3 report."""
+"""The commands insid3 evaluate and insid3 report."""
 
 import re
 from dataclasses import fields
@@ -9,22 +9,22 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from insid3.cli import app
-from insid3.cli.evaluating import summary, tell, work_through
-from insid3.cli.options import Model, check_writable, with_model
+from insid3.cli.evaluate_progress import run_episodes, summary, tell
+from insid3.cli.options import ModelOptions, check_writable, option, with_options
 from insid3.cli.terminal import printable
-from insid3.config import Config
+from insid3.config import Config, flag
 from insid3.errors import ConfigError
 
 if TYPE_CHECKING:
     from insid3.eval.predict import Predictor
 
-_WHAT, _HOW = "What is evaluated", "How it is run"
+_EVALUATED, _RUN = "What is evaluated", "How it is run"
 
 
-@app.command(epilog="Exit status: 0 all done, 1 some episodes failed, 2 wrong usage. A second run continues the first.")
-@with_model
+@app.command(epilog="Exit status: 0 all done, 1 some episodes failed, 2 wrong usage. The same command continues a run.")
+@with_options
 def evaluate(
-    model: Model,
+    *,
     datasets: Annotated[
         list[str] | None,
         typer.Argument(
@@ -33,104 +33,100 @@ def evaluate(
         ),
     ] = None,
     data_root: Annotated[
-        Path | None, typer.Option(help="Folder that holds the published data sets.", rich_help_panel=_WHAT)
+        Path | None, option(_EVALUATED, "--data-root", help="Folder that holds the published data sets.")
     ] = None,
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="Folder for results and report.", rich_help_panel=_WHAT),
-    ] = None,
+    output: Annotated[Path | None, option(_EVALUATED, "--output", "-o", help="Folder for results and report.")] = None,
     fold: Annotated[
-        str, typer.Option(help="all, or one; -1 is COCO's 80 classes at once.", rich_help_panel=_WHAT)
+        str, option(_EVALUATED, "--fold", help="all, or the number of one; -1 is COCO's 80 classes at once.")
     ] = "all",
     shots: Annotated[
         int | None,
-        typer.Option(
-            help="References of an episode.", show_default="1; for episodes:DIR all that it has", rich_help_panel=_WHAT
+        option(
+            _EVALUATED, "--shots", help="References per episode.", show_default="1; with episodes:DIR all that it has"
         ),
     ] = None,
     seed: Annotated[
-        int, typer.Option(help="Of the episodes' random draws.", min=0, max=2**32 - 1, rich_help_panel=_WHAT)
+        int, option(_EVALUATED, "--seed", help="Seed of the episodes' random draws.", min=0, max=2**32 - 1)
     ] = 0,
     ignore_index: Annotated[
         str | None,
-        typer.Option(
+        option(
+            _EVALUATED,
             "--ignore-index",
             metavar="N|none",
-            help="Of folder:DIR: value of masks that counts neither for nor against; none: all above 0 is the object.",
+            help="With folder:DIR, value of masks that does not count; none: all above 0 is the object.",
             show_default="255 where it stands beside other labels, else none",
-            rich_help_panel=_WHAT,
         ),
     ] = None,
     limit: Annotated[
-        int | None, typer.Option(help="Only the first N episodes of each list.", min=1, rich_help_panel=_WHAT)
+        int | None, option(_EVALUATED, "--limit", help="Take only the first N episodes of each list.", min=1)
     ] = None,
     episodes: Annotated[
-        Path | None, typer.Option(help="A saved list of episodes in the place of data sets.", rich_help_panel=_WHAT)
+        Path | None, option(_EVALUATED, "--episodes", help="Saved list of episodes, instead of data sets.")
     ] = None,
     episodes_out: Annotated[
-        Path | None, typer.Option(help="Save the list of episodes as JSON.", rich_help_panel=_WHAT)
+        Path | None, option(_EVALUATED, "--episodes-out", help="File to save the list of episodes to, as JSON.")
     ] = None,
     export_episodes: Annotated[
         Path | None,
-        typer.Option(help="Write pictures, masks and list for another program.", rich_help_panel=_WHAT),
+        option(_EVALUATED, "--export-episodes", help="Folder for pictures, masks and list, for another program."),
     ] = None,
-    check: Annotated[
-        bool, typer.Option("--check", help="Look for the data sets' files, then leave.", rich_help_panel=_WHAT)
-    ] = False,
+    check: Annotated[bool, option(_EVALUATED, "--check", help="Look for the data sets' files, then exit.")] = False,
     method: Annotated[
         str,
-        typer.Option(
-            help="insid3, nearest (backward matching alone), prototype (similarity above the threshold).",
-            rich_help_panel=_HOW,
+        option(
+            _RUN,
+            "--method",
+            help="insid3, nearest (backward matching alone), prototype (similarity threshold alone).",
         ),
     ] = "insid3",
     predictions: Annotated[
         Path | None,
-        typer.Option(help="Score another program's masks: a folder with ID.png of each episode.", rich_help_panel=_HOW),
+        option(_RUN, "--predictions", help="Folder of another program's masks to score, ID.png for each episode."),
     ] = None,
     protocol: Annotated[
         Literal["published", "paper"],
-        typer.Option(
-            help="published: the released code's defaults; paper: with its CRF at the model's size.",
-            rich_help_panel=_HOW,
+        option(
+            _RUN, "--protocol", help="published: the released code's defaults; paper: with its CRF at the model's size."
         ),
     ] = "published",
     score_at: Annotated[
         Literal["model", "original"],
-        typer.Option(
-            help="Size at which masks are scored: the model's square (published) or the target's.", rich_help_panel=_HOW
+        option(
+            _RUN,
+            "--score-at",
+            help="Size at which masks are scored: the model's square (published) or the target's.",
         ),
     ] = "model",
     sweep: Annotated[
         list[str] | None,
-        typer.Option(
-            help="A grid, as tau=0.5,0.6,0.7 or method=nearest,insid3; repeat for more axes.", rich_help_panel=_HOW
+        option(
+            _RUN, "--sweep", help="Values of a grid, tau=0.5,0.6,0.7 or method=nearest,insid3; repeat for more axes."
         ),
     ] = None,
     transductive: Annotated[
         bool,
-        typer.Option(
+        option(
+            _RUN,
             "--transductive",
-            help="The targets of a class help each other, as with segment --together: a setting of its own.",
-            rich_help_panel=_HOW,
+            help="Let the targets of a class help each other, as segment --together does; reported as another setting.",
         ),
     ] = False,
-    masks: Annotated[
-        bool, typer.Option("--masks/--no-masks", help="Keep the predicted masks.", rich_help_panel=_HOW)
-    ] = True,
+    masks: Annotated[bool, option(_RUN, "--masks/--no-masks", help="Keep the predicted masks.")] = True,
     keep_features: Annotated[
-        int, typer.Option(help="Megabytes for features of pictures that come again.", min=0, rich_help_panel=_HOW)
+        int,
+        option(_RUN, "--keep-features", help="Megabytes for features of pictures that come again.", min=0),
     ] = 1000,
     overwrite: Annotated[
-        bool,
-        typer.Option("--overwrite", help="Replace another run's results in the output folder.", rich_help_panel=_HOW),
+        bool, option(_RUN, "--overwrite", help="Replace another run's results in the output folder.")
     ] = False,
+    model: ModelOptions,
 ) -> None:
     """Run a benchmark: the paper's data sets, or your own.
 
-    Episodes are drawn as the published evaluation draws them, before any runs.
-    Writes results.json, report.md, report.html, episodes.json, and a line for
-    each episode into results.jsonl.
+    Episodes are drawn as the published evaluation draws them, before any is run.
+    Writes results.json, report.md, report.html, episodes.json, and results.jsonl
+    with a line for each episode.
 
         insid3 evaluate coco isic --data-root /data -o out/
 
@@ -194,8 +190,8 @@ def evaluate(
 
     from insid3.eval.companions import Companions
     from insid3.eval.outputs import write_outputs
-    from insid3.eval.predictors import model_predictors
     from insid3.eval.report import check_installed
+    from insid3.eval.sweep_predictors import model_predictors
 
     check_installed()
     if transductive and any(each.has_points for each in lists):
@@ -216,21 +212,21 @@ def evaluate(
             "keep": keep_features * 2**20,
             "companions": Companions(lists, readers) if transductive else None,
         }
-        loaded = model.load(spreads=True)
+        loaded = model.load(for_workers=True)
         predictors = model_predictors(lambda: loaded, **grid)
     with Evaluation(predictors, lists, output, readers, masks=masks, overwrite=overwrite) as evaluation:
         elsewhere = None
-        if model.pool and predictions is None:
-            from insid3.batch.remote import made_with, same_encoder
-            from insid3.eval.remote import remote
+        if model.workers and predictions is None:
+            from insid3.batch.ray_engine import encoder_identity, same_encoder
+            from insid3.eval.ray_engine import evaluate_on_ray
 
-            load = partial(same_encoder, model.loader(), made_with(loaded.encoder))
-            elsewhere = partial(remote, partial(model_predictors, load, **grid), evaluation, model.pool)
-        work_through(evaluation.run(elsewhere), console, quiet=model.quiet, verbose=model.verbose)
+            load = partial(same_encoder, model.loader(), encoder_identity(loaded.encoder))
+            elsewhere = partial(evaluate_on_ray, partial(model_predictors, load, **grid), evaluation, model.workers)
+        run_episodes(evaluation.run(elsewhere), console, quiet=model.quiet, verbose=model.verbose)
         found = write_outputs(evaluation, limit)
     if not model.quiet:
         tell(found, output)
-        typer.echo(summary(found, evaluation.told), err=True)
+        typer.echo(summary(found, evaluation.totals), err=True)
     raise typer.Exit(1 if any(numbers["errors"] for numbers in found.values()) else 0)
 
 
@@ -238,10 +234,10 @@ def evaluate(
 def report(
     runs: Annotated[list[Path], typer.Argument(help="One folder of insid3 evaluate, or two.", show_default=False)],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Write the report: a .md or .html file, it becomes both.")
+        Path | None, typer.Option("--output", "-o", help="File to write, .md or .html; both are written.")
     ] = None,
 ) -> None:
-    """Show a run, or compare two runs on the episodes that both have: difference, interval, win rate.
+    """Show a run, or compare two on the episodes that both have: difference, interval, win rate.
 
     insid3 report out/ other/
     """
@@ -278,7 +274,7 @@ def _ignore_index(text: str | None) -> int | Literal["auto", "none"]:
 
 
 def _check(names: list[str], data_root: Path | None) -> int:
-    """Print which parts of the data sets are there; 1 if one is not."""
+    """Print which parts of the data sets are there; return 1 if one is missing, else 0."""
     from insid3.eval.datasets import DATASETS, check
 
     if data_root is None:
@@ -295,15 +291,15 @@ def _check(names: list[str], data_root: Path | None) -> int:
 
 
 def _variants(
-    model: Model, method: str, protocol: str, sweep: list[str], predictions: Path | None, transductive: bool
+    model: ModelOptions, method: str, protocol: str, sweep: list[str], predictions: Path | None, transductive: bool
 ) -> dict[str, dict[str, Any]]:
-    """What each predictor's settings and method are, by the folder of its results.
+    """Return settings and method of each predictor, by the folder of its results.
 
     Raises:
-        ConfigError: unknown names, or options that exclude each other.
+        ConfigError: a name is unknown, or options exclude each other.
     """
-    from insid3.eval.methods import METHODS
     from insid3.eval.sweep import grid
+    from insid3.methods import METHODS
 
     variants = {name: {"method": method, **own} for name, own in (grid(sweep) if sweep else {".": {}}).items()}
     given = [field.name for field in fields(Config) if model.given(field.name) is not None]
@@ -317,8 +313,8 @@ def _variants(
         taken = {"--sweep": bool(sweep), "--method": method != "insid3", "--protocol": protocol != "published"}
         taken["--transductive"] = transductive
         taken["--preset"] = preset
-        own = [flag for flag, is_given in taken.items() if is_given]
-        own += [_flag(name) for name in dict.fromkeys(given) if name != "max_pixels" and not sweep]
+        own = [name for name, is_given in taken.items() if is_given]
+        own += [flag(name) for name in dict.fromkeys(given) if name != "max_pixels" and not sweep]
         if own:
             raise ConfigError(f"--predictions holds masks that are made: leave out {', '.join(own)}")
     if unknown := {str(changes["method"]) for changes in variants.values()} - METHODS.keys():
@@ -327,9 +323,5 @@ def _variants(
         raise ConfigError("the other methods mark each target alone: leave them out, or --transductive")
     refinement = [name for name in ("refine", "solver", "crf_size") if name in given]
     if protocol == "paper" and refinement:
-        raise ConfigError(f"--protocol paper sets the refinement itself: leave out {', '.join(map(_flag, refinement))}")
+        raise ConfigError(f"--protocol paper sets the refinement itself: leave out {', '.join(map(flag, refinement))}")
     return variants
-
-
-def _flag(name: str) -> str:
-    return f"--{name.replace('_', '-')}"

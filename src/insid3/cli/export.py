@@ -1,4 +1,4 @@
-"""insid3 export-encoder."""
+"""The command insid3 export-encoder."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,14 +6,14 @@ from typing import Annotated
 import typer
 
 from insid3.cli import app
-from insid3.cli.options import Model, check_writable, with_model
+from insid3.cli.options import ModelOptions, check_writable, with_options
 
 
 @app.command("export-encoder")
-@with_model
+@with_options
 def export_encoder(
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write, *.onnx.", show_default=False)],
-    model: Model,
+    model: ModelOptions,
 ) -> None:
     """Write the encoder as an ONNX file, to run it without this package.
 
@@ -22,23 +22,23 @@ def export_encoder(
     patch size, weights and settings are in the file's metadata.
 
     Outputs tokens, debiased (batch, patches, channels): of unit length, patches
-    row by row; float32 whatever --dtype and --engine say.
+    row by row, float32 whatever --dtype and --engine say.
 
     The positional basis that debiasing removes is estimated at --size and holds
-    there. It is the default of a second input, basis (channels, rank): leave it
-    out, or feed one of your own, such as that of another size (ONNX Runtime can;
-    others may take the default as fixed).
+    for that size. It is the default of a second input, basis (channels, rank):
+    leave this input out, or feed another basis, such as that of another size
+    (ONNX Runtime can; other programs may take the default as fixed).
 
-    Of the settings, only --size, --rank and --basis matter here.
+    The only settings that matter here are --size, --rank and --basis.
 
         insid3 export-encoder --size 518 -o encoder.onnx
     """
-    from insid3.backbones.export import export  # says so if onnx is missing, before a model is loaded
+    from insid3.backbones.export import export  # fails without onnx, before a model is loaded
 
     check_writable(output.parent)
     loaded = model.load()
     encoder, config = loaded.encoder, loaded.config
-    export(encoder, loaded.derived.basis(config), config, output)
+    export(encoder, loaded.cache.basis(config), config, output)
     if not model.quiet:
         typer.echo(
             f"{output}: {encoder.name}, {output.stat().st_size / 2**20:.1f} MiB\n"

@@ -1,4 +1,4 @@
-"""insid3 match."""
+"""The command insid3 match."""
 
 import json
 from pathlib import Path
@@ -7,11 +7,11 @@ from typing import Annotated
 import typer
 
 from insid3.cli import app
-from insid3.cli.options import Model, check_writable, with_model
+from insid3.cli.options import ModelOptions, check_writable, with_options
 
 
 @app.command()
-@with_model
+@with_options
 def match(
     target: Annotated[Path, typer.Argument(help="Picture in which to find the points.", show_default=False)],
     reference: Annotated[
@@ -21,20 +21,21 @@ def match(
         str,
         typer.Option("--points", "-p", help="Points in the reference: 'x,y x,y ...', in pixels.", show_default=False),
     ],
-    model: Model,
+    *,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Also draw the matches into this picture.")
+        Path | None, typer.Option("--output", "-o", help="Picture file to draw the matches into.")
     ] = None,
     debias: Annotated[
         bool, typer.Option("--debias/--no-debias", help="Match debiased tokens (the paper's) or raw ones.")
     ] = True,
+    model: ModelOptions,
 ) -> None:
-    """Find points of one picture in another. Prints JSON: the points, where they are, how similar.
+    """Find points of one picture in another, and print them as JSON with their places and similarities.
 
     insid3 match --reference boat.jpg --points "417,180 300,220" target.jpg -o plot.jpg
     """
     from insid3.errors import ConfigError
-    from insid3.points import parse_points
+    from insid3.imaging.points import parse_points
 
     try:
         known = [list(point) for point in parse_points(points)]
@@ -52,14 +53,14 @@ def match(
         {"point": point, "x": round(float(x), 2), "y": round(float(y), 2), "similarity": round(float(similarity), 4)}
         for point, (x, y), similarity in zip(known, found.xy, found.similarity, strict=True)
     ]
-    lines = ",\n  ".join(map(json.dumps, rows))  # one match a line
+    lines = ",\n  ".join(map(json.dumps, rows))  # one match per line
     names = json.dumps({"reference": str(reference), "target": str(target)}).removesuffix("}")
     typer.echo(f'{names}, "matches": [\n  {lines}\n]}}')
     if output is not None:
         import numpy as np
 
-        from insid3.draw import matches
-        from insid3.images import read_image
+        from insid3.imaging.draw import matches
+        from insid3.imaging.read import read_image
         from insid3.storage import write_picture
 
         plot = Image.fromarray(matches(read_image(reference), read_image(target), np.array(known), found.xy))

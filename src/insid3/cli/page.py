@@ -1,4 +1,4 @@
-"""insid3 app."""
+"""The command insid3 app."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -7,32 +7,35 @@ from typing import Annotated
 import typer
 
 from insid3.cli import app
-from insid3.cli.options import Model, with_model
+from insid3.cli.options import ModelOptions, with_options
 
 
 @app.command("app")
-@with_model
+@with_options
 def page(
-    model: Model,
+    *,
     host: Annotated[str, typer.Option(help="Address to serve at; 0.0.0.0 lets other machines in.")] = "127.0.0.1",
     port: Annotated[
-        int | None, typer.Option(min=1, max=65535, help="Port; the first free one from 7860 on if not given.")
+        int | None,
+        typer.Option(min=1, max=65535, help="Port to serve at.", show_default="the first free from 7860"),
     ] = None,
     auth: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="USER:FILE", help="Who may enter; the password is the file's first line. Repeat for more users."
+            metavar="USER:FILE",
+            help="Who may enter; the file's first line is the password. Repeat for more users.",
         ),
     ] = None,
     max_upload: Annotated[str, typer.Option(help="Largest file that may be uploaded, such as 25MB or 500KB.")] = "25MB",
     folder: Annotated[
         Path | None, typer.Option(help="Folder of pictures that visitors may mark without uploading them.")
     ] = None,
+    model: ModelOptions,
 ) -> None:
     """Serve a web page: paint one example, drop other pictures, see them marked.
 
-    Everything stays on this machine: what is uploaded is deleted when the page
-    has been idle for an hour, and when the server ends (Ctrl-C).
+    Everything stays on this machine. Uploads are deleted when the page has been
+    idle for an hour, and when the server ends (Ctrl-C).
 
         insid3 app
 
@@ -66,10 +69,13 @@ def page(
 
 
 def parse_bytes(text: str) -> int:
-    """ "25MB" as 25,000,000.
+    """Return the bytes of a size such as "25MB".
 
     Raises:
-        ConfigError: something else, or nothing at all.
+        ConfigError: the text is no such size.
+
+    >>> parse_bytes("25MB")
+    25000000
     """
     from insid3.errors import ConfigError
 
@@ -85,10 +91,10 @@ def parse_bytes(text: str) -> int:
 
 
 def parse_user(text: str) -> tuple[str, str]:
-    """ "anna:password.txt" as her name and the file's first line.
+    """Return user and password of an entry such as "anna:password.txt"; the first line of the file is the password.
 
     Raises:
-        ConfigError: something else, or a file that cannot be read or is empty.
+        ConfigError: the entry looks otherwise, or its file cannot be read or is empty.
     """
     from insid3.errors import ConfigError
 

@@ -1,4 +1,4 @@
-"""A run as it is seen on a terminal."""
+"""The progress and the summary of a run on a terminal."""
 
 import signal
 from collections import Counter, defaultdict
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from insid3.cli.options import Model
+from insid3.cli.options import ModelOptions
 from insid3.cli.terminal import printable
 
 if TYPE_CHECKING:
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
     from insid3.batch.runner import Run
     from insid3.batch.sources import Target
 
-_REMEDIES = {"stretched": "--stretch LOW,HIGH fixes the range for all"}  # of kinds of remarks
-_ROUTINE = ("repaired",)  # remarks that are told only where everything is
-_DETAILS = 3  # of one kind of remarks
+_REMEDIES = {"stretched": "--stretch LOW,HIGH fixes the range for all"}  # by kind of remark
+_ROUTINE = ("repaired",)  # kinds that only --verbose tells
+_DETAILS = 3  # shown for a kind of remark
 
 
 @dataclass
 class _Tally:
-    """What became of the targets of a run, counted.
+    """Count what became of the targets of a run.
 
     Attributes:
-        below: those with a concept whose score is too low to count.
-        parts: those that were smaller than --min-area.
-        remarks: by their kinds, of how many pictures each was made.
-        known: those that are pictures of a concept.
+        below: targets with a concept whose score is below --min-score.
+        parts: dropped parts, smaller than --min-area.
+        remarks: by kind of remark, the number of pictures for each detail.
+        known: targets that are references or negatives of a concept.
     """
 
     done: int = 0
@@ -44,6 +44,7 @@ class _Tally:
     remarks: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
 
     def add(self, result: "Result", low: list[str]) -> None:
+        """Count a result; `low` names its concepts below --min-score."""
         self.done += 1
         self.failed += result.error is not None
         self.empty += result.area == 0
@@ -55,11 +56,13 @@ class _Tally:
             self.remarks[kind][details] += 1
 
 
-def work_through(run: "Run", model: Model, what: str, overwrite: bool, passed: "Passed | None" = None) -> int:
-    """Do it, show how far it is, and tell in the end what became of everything; how many failed.
+def mark_targets(run: "Run", model: ModelOptions, what: str, overwrite: bool, passed: "Passed | None" = None) -> int:
+    """Mark the targets of a run, show the progress and a summary, and return how many targets failed.
 
     Args:
-        passed: what lies among the targets and is none.
+        what: names of the concepts, for the progress bar.
+        overwrite: the command has --overwrite, which must be left out to continue the run.
+        passed: files among the targets that are no pictures.
     """
     from rich.console import Console
     from rich.markup import escape
@@ -105,7 +108,7 @@ def work_through(run: "Run", model: Model, what: str, overwrite: bool, passed: "
 
 
 def about_names(targets: Sequence["Target"]) -> Iterator[str]:
-    """How many targets have results under another name, and which is the first."""
+    """Yield a line that says how many results have another name than their picture, and names the first, if any."""
     renamed = [target for target in targets if target.is_renamed]
     if renamed:
         first = f"{renamed[0].path} as {renamed[0].name}.png"
@@ -157,13 +160,13 @@ def _line(result: "Result", low: list[str], least: float, verbose: bool) -> str:
 
 
 def _split(remark: str) -> tuple[str, str, str]:
-    """Kind and details of a remark, which end at a comma: what follows is different for every picture."""
+    """Split a remark into kind, colon and details; the text after a comma differs from picture to picture."""
     kind, colon, rest = remark.partition(":")
     return kind.strip(), colon, rest.partition(",")[0].strip()
 
 
 def _too_low(result: "Result", name: str) -> list[str]:
-    """Concepts that were found in a target, but with a score too low to count."""
+    """Return name and score of the concepts that were found in a target with a score too low to count."""
     entries = result.concepts or {name: {"score": result.score, "area": result.area}}
     return [
         f"{concept} {entry['score']:.2f}" for concept, entry in entries.items() if entry["score"] and not entry["area"]
@@ -172,17 +175,19 @@ def _too_low(result: "Result", name: str) -> list[str]:
 
 @contextmanager
 def _stopping(run: "Run") -> Iterator[list[int]]:
-    """The first Ctrl-C lets the target in hand be finished, the second does not; gives a list of those that came."""
+    """Let the first Ctrl-C finish the target in hand, the second stop at once; yield the list of signals."""
     came: list[int] = []
 
     def first(number: int, _: object) -> None:
         came.append(number)
         run.stop = True
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # what was before may ignore it, as background jobs do
+        signal.signal(
+            signal.SIGINT, signal.default_int_handler
+        )  # the handler before may ignore it, as in background jobs
 
     try:
         before = signal.signal(signal.SIGINT, first)
-    except ValueError:  # not the main thread: whoever runs it there sees to signals
+    except ValueError:  # only the main thread gets signals
         yield came
         return
     try:

@@ -1,4 +1,4 @@
-"""What reaches a terminal: any name, on any encoding, without control characters."""
+"""Text for a terminal: any name, in any encoding, without control characters."""
 
 import io
 import os
@@ -10,14 +10,14 @@ _TURNING = {*"\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068
 
 
 def printable(text: object) -> str:
-    r"""A text on one line whose control characters, and bytes that are no text, are shown as `\x1b`, `\n`, `\xe9`."""
+    r"""Return a text on one line; control characters, and bytes that are no text, become `\x1b`, `\n`, `\xe9`."""
     return "".join(_shown(letter) for letter in str(text))
 
 
 def accept_any_name() -> None:
-    """Let standard output and error show what their encoding lacks as escapes, where they would fail.
+    """Let standard output and standard error show letters that their encoding lacks as escapes.
 
-    One that is closed (`>&-`) goes nowhere.
+    A stream that is closed (`>&-`) is replaced by one that drops everything.
     """
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
@@ -27,10 +27,10 @@ def accept_any_name() -> None:
 
 
 def send_output() -> None:
-    """Write what standard output still holds; a reader that has gone (`| head -1`) misses nothing.
+    """Write the text that standard output still holds; a reader that has gone (`| head -1`) is no error.
 
     Raises:
-        OSError: it cannot be written, for want of space and the like.
+        OSError: the text cannot be written, for want of space for example.
     """
     try:
         sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""insid3 video, insid3 frames."""
+"""The commands insid3 video and insid3 frames."""
 
 from dataclasses import asdict
 from fractions import Fraction
@@ -8,38 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from insid3.cli import app, runfile
-from insid3.cli.options import (
-    BoxesAsMasks,
-    Category,
-    CocoFile,
-    CocoImage,
-    ConceptFiles,
-    LabelOption,
-    Masks,
-    Model,
-    Name,
-    Negatives,
-    References,
-    check_writable,
-    make_concepts,
-    with_model,
-)
-from insid3.cli.progress import work_through
-from insid3.cli.segment import (
-    FillHoles,
-    Formats,
-    Ignore,
-    Instances,
-    MinArea,
-    Overlaps,
-    Overwrite,
-    Roi,
-    export,
-    option,
-    parse_box,
-    parse_formats,
-)
+from insid3.cli import app, config_file
+from insid3.cli.example_options import ExampleOptions
+from insid3.cli.marking_options import WRITTEN, Formats, MarkingOptions, Overwrite, export_formats, parse_formats
+from insid3.cli.options import ModelOptions, check_writable, option, with_options
+from insid3.cli.progress import mark_targets
 from insid3.cli.terminal import printable
 from insid3.config import Config
 from insid3.errors import ConfigError, ImageError, OutputError
@@ -48,18 +21,20 @@ if TYPE_CHECKING:
     from insid3.batch.passed import Passed
     from insid3.video.frames import Frames
 
-_WHICH, _MEMORY, _OUTPUT = "Which frames", "What was seen before", "What is written"
-Every = Annotated[int, option(_WHICH, "--every", help="Every n-th frame.")]
-Begin = Annotated[str | None, option(_WHICH, "--from", help="Seconds (4.8), minutes (1:04.8) or a frame (120f).")]
-End = Annotated[str | None, option(_WHICH, "--to", help="As --from; that frame is the last one.")]
-_FPS = "Frames per second of {}; a file that says itself when its frames are shown is not changed."
+_WHICH, _MEMORY = "Which frames", "Memory of earlier frames"
+Every = Annotated[int, option(_WHICH, "--every", help="Take every n-th frame.")]
+Begin = Annotated[
+    str | None, option(_WHICH, "--from", help="First frame: seconds (4.8), minutes (1:04.8), number (120f).")
+]
+End = Annotated[str | None, option(_WHICH, "--to", help="Last frame, given as --from.")]
+_FPS = "Frames per second of {}; a file that has times of its own keeps them."
 
 
 @app.command(
-    epilog="Exit status: 0 all done, 1 some frames failed, 2 wrong usage, 130 stopped. A second run continues the "
-    "first. Needs PyAV: the extra 'video'."
+    epilog="Exit status: 0 all done, 1 some frames failed, 2 wrong usage, 130 stopped. The same command "
+    "continues a run. Needs PyAV: the extra 'video'."
 )
-@with_model
+@with_options
 def video(
     context: typer.Context,
     source: Annotated[
@@ -72,17 +47,8 @@ def video(
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder for masks, video and results.jsonl.", show_default=False)
     ],
-    model: Model,
-    reference: References = None,
-    mask: Masks = None,
-    concept: ConceptFiles = None,
-    label: LabelOption = None,
-    from_coco: CocoFile = None,
-    image: CocoImage = None,
-    category: Category = None,
-    boxes_as_masks: BoxesAsMasks = False,
-    negative: Negatives = None,
-    name: Name = None,
+    *,
+    example: ExampleOptions,
     every: Every = 1,
     begin: Begin = None,
     end: End = None,
@@ -92,77 +58,67 @@ def video(
     ] = None,
     memory: Annotated[
         int,
-        option(_MEMORY, "--memory", help="Confident earlier frames, at most, as further examples; 2 is a good number."),
+        option(
+            _MEMORY,
+            "--memory",
+            help="Number of confident earlier frames, at most, to use as further examples; 2 is a good number.",
+        ),
     ] = 0,
     memory_score: Annotated[
-        float, option(_MEMORY, "--memory-score", help="Score, against the example, of frames that are remembered.")
+        float,
+        option(_MEMORY, "--memory-score", help="Least score, against the example, of a remembered frame."),
     ] = 0.6,
     memory_gap: Annotated[
-        int, option(_MEMORY, "--memory-gap", help="Frames of the source between two that are remembered.")
+        int, option(_MEMORY, "--memory-gap", help="Least number of frames between two remembered ones.")
     ] = 12,
-    overlaps: Overlaps = "best",
-    min_area: MinArea = None,
-    fill_holes: FillHoles = False,
-    ignore: Ignore = None,
-    roi: Roi = None,
-    instances: Instances = False,
-    film: Annotated[bool, option(_OUTPUT, "--film/--no-film", help="Write overlay.mp4.")] = True,
+    marking: MarkingOptions,
+    film: Annotated[bool, option(WRITTEN, "--film/--no-film", help="Write overlay.mp4.")] = True,
     frames: Annotated[
-        bool, option(_OUTPUT, "--frames", help="Write the frames as frames/NUMBER.jpg, as annotation tools want them.")
+        bool, option(WRITTEN, "--frames", help="Write the frames as frames/NUMBER.jpg, for annotation tools.")
     ] = False,
     formats: Formats = None,
-    config: runfile.Option = None,
+    config: config_file.ConfigOption = None,
     overwrite: Overwrite = False,
+    model: ModelOptions,
 ) -> None:
     """Mark the concept of an example, or several, in every frame of a video.
 
-    Writes NUMBER.png for each frame, overlay.mp4, concepts.json, and a line per
-    frame in results.jsonl. With --format the frames are written too.
+    Writes NUMBER.png for each frame, overlay.mp4, concepts.json, and results.jsonl
+    with a line for each frame. With --format the frames are written too.
 
         insid3 frames clip.mp4 --every 100 -o to_label/
 
         insid3 video clip.mp4 --reference to_label/000000.png --mask mask.png -o out/ --memory 2
     """
-    from insid3.batch.options import Options
     from insid3.batch.passed import Passed
 
-    options = Options(
-        overlap=overlaps,
-        min_area=min_area,
-        fill_holes=fill_holes,
-        ignore=ignore,
-        roi=parse_box(roi),
-        instances=instances,
-        overlays=False,
-    )
+    options = marking.options(overlays=False)
     chosen = parse_formats(formats)
     check_writable(output)
 
     from insid3.batch.runner import Run
-    from insid3.labels import numbered
+    from insid3.label_map import numbered
     from insid3.video.film import film as write_film
-    from insid3.video.frames import in_order, marked, overlays
-    from insid3.video.memory import Bank, Memory
+    from insid3.video.frames import mark_in_order, marked, overlays
+    from insid3.video.memory import Memory, MemoryConfig
 
-    bank = Bank(memory, memory_score, memory_gap) if memory else None
+    remembered = MemoryConfig(memory, memory_score, memory_gap) if memory else None
     passed = Passed()
     found = _frames(source, output, every, begin, end, fps, model, passed, kept=frames or bool(chosen))
     if found.note and not model.quiet:
         typer.echo(printable(found.note), err=True)
     loaded = model.load()
-    concepts = make_concepts(
-        loaded, reference, mask, concept, label, from_coco, image, category, negative, name, boxes_as_masks
-    )
+    concepts = example.concepts(loaded)
     labels = numbered(concepts)
-    if bank:
-        Memory(loaded, concepts, bank)  # whether there can be one, before anything is written
+    if remembered:
+        Memory(loaded, concepts, remembered)  # fails before anything is written if there can be none
     run = Run(
         loaded, concepts, found.targets, output, options, overwrite=overwrite,
-        engine=partial(in_order, loaded, found, bank),
-        memory={"most": memory} | ({**asdict(bank), "every": every, "from": begin} if bank else {}),
+        engine=partial(mark_in_order, loaded, found, remembered),
+        memory={"most": memory} | ({**asdict(remembered), "every": every, "from": begin} if remembered else {}),
     )  # fmt: skip
-    runfile.write(output / "run.toml", context)
-    failed = work_through(run, model, " and ".join(entry.name for entry in labels[:3]), overwrite, passed)
+    config_file.write(output / "run.toml", context)
+    failed = mark_targets(run, model, " and ".join(entry.name for entry in labels[:3]), overwrite, passed)
     if film:
         shown = marked(found, run.work)
         length = found.length - found.time(shown[0]) if shown else None
@@ -170,7 +126,7 @@ def video(
         count = write_film(output / "overlay.mp4", pictures, found.rate / every, found.aspect, length)
         if count and not model.quiet:
             typer.echo(printable(f"{output / 'overlay.mp4'}: {count} frames"), err=True)
-    export(output, chosen, quiet=model.quiet)
+    export_formats(output, chosen, quiet=model.quiet)
     raise typer.Exit(1 if failed else 0)
 
 
@@ -193,7 +149,7 @@ def write_frames(
         ),
     ] = None,
 ) -> None:
-    """Write frames of a video as pictures, to label one of them.
+    """Write frames of a video as pictures, to draw a mask on one of them.
 
     insid3 frames clip.mp4 --from 1:30 --every 100 -o to_label/
     """
@@ -220,8 +176,8 @@ def write_frames(
 
 
 def _frames(
-    source: str, output: Path, every: int, begin: str | None, end: str | None, fps: float | None, model: Model,
-    passed: "Passed", *, kept: bool,
+    source: str, output: Path, every: int, begin: str | None, end: str | None, fps: float | None,
+    model: ModelOptions,    passed: "Passed", *, kept: bool,
 ) -> "Frames":  # fmt: skip
     from insid3.batch.sources import find_targets
     from insid3.video.clip import Clip, chosen
@@ -256,10 +212,10 @@ def _most(max_pixels: int | None) -> int:
 
 
 def _is_video(source: str) -> bool:
-    """Whether a source is one file of moving pictures; else it says where pictures are."""
+    """Tell whether a source is one file of moving pictures; else the source says where pictures are."""
     from insid3.batch.names import exists
     from insid3.batch.passed import VIDEOS
-    from insid3.images import SUFFIXES
+    from insid3.imaging.read import SUFFIXES
     from insid3.video.animation import is_animated
 
     path = Path(source)

@@ -1,1 +1,1 @@
-"""Published evaluations and one's own: episodes, metrics, runs, reports."""
+"""Evaluations on published data sets and on a user's own: episodes, metrics, runs, reports."""

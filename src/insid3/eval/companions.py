@@ -1,17 +1,17 @@
-"""Transductive evaluation: the targets of a class as a folder that helps itself."""
+"""Transductive evaluation: the targets of a class as helper targets of each other."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from insid3.eval.episodes import Episode, EpisodeList, Pair, View
 from insid3.eval.reader import Readers
-from insid3.together import pooled
+from insid3.transductive import pooled
 
 
 class Companions:
-    """Of every episode of some lists, the other targets of its list and class that may help to find its own.
+    """The helper targets of every episode: the other targets of the same list and class.
 
-    Which they are depends on the lists alone, not on what is done.
+    The choice depends on the lists alone, not on the episodes that were run so far.
     """
 
     def __init__(self, lists: Sequence[EpisodeList], readers: Readers) -> None:
@@ -26,8 +26,8 @@ class Companions:
             key: sorted(views, key=lambda view: (view.picture, view.box or ())) for key, views in folders.items()
         }
 
-    def of(self, episode: Episode | Pair) -> list[View]:
-        """Neither its own target, nor parts of its references' pictures; none for points."""
+    def list_helpers(self, episode: Episode | Pair) -> list[View]:
+        """Return the helper targets, without the episode's own target and its references' pictures; none for points."""
         if not isinstance(episode, Episode):
             return []
         number, _ = self._places[episode.id]
@@ -36,8 +36,8 @@ class Companions:
         return [view for view in pool if view != own]
 
     def files(self, episode: Episode | Pair) -> list[Path]:
-        """Their pictures."""
-        views = self.of(episode)
+        """Return the picture files of the helper targets."""
+        views = self.list_helpers(episode)
         return [self._readers(self._places[episode.id][1]).root / view.picture for view in views]
 
 

@@ -1,4 +1,4 @@
-"""Two runs of the same episodes, in pairs."""
+"""The paired comparison of two runs of the same episodes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from insid3.checks.parsing import Flaw, as_dict, parsing, read_json
 from insid3.errors import DataError
 from insid3.eval import report
 from insid3.eval.episodes import load
 from insid3.eval.metrics import bootstrap_mean, bootstrap_miou, bootstrap_weights, class_iou, interval
 from insid3.eval.outcome import Outcome, read_outcomes
-from insid3.parsing import Flaw, as_dict, parsing, read_json
 from insid3.storage import flat
 
 _Both = tuple[Outcome, Outcome]
@@ -20,11 +20,12 @@ _Both = tuple[Outcome, Outcome]
 
 @dataclass(frozen=True)
 class Comparison:
-    """One set of both runs, on the episodes that both have, in per cent: mean over folds, classes that occur only.
+    """The comparison of one set on the episodes that both runs have, in per cent.
 
     Attributes:
-        values: (mIoU, or the share of correct points at 0.10, of the first and of the second run).
-        difference: second minus first; `interval`: 95 %, paired bootstrap over episodes.
+        values: (first run, second run): mIoU over the classes that occur, mean over folds; for points PCK at 0.10.
+        difference: second minus first.
+        interval: 95 % interval of the difference, paired bootstrap over episodes.
         wins, losses: share of episodes in which the second run is better, or worse.
     """
 
@@ -38,10 +39,10 @@ class Comparison:
 
 
 def compare(first: Path, second: Path) -> tuple[list[Comparison], int]:
-    """What the second run does better, set by set, and how many episodes only one of the runs has.
+    """Return the comparison of two runs for each set, and the number of episodes that only one run has.
 
     Raises:
-        DataError: a folder without results, or runs without an episode in common.
+        DataError: a folder holds no results, or the runs have no episode in common.
     """
     ours, theirs = _outcomes(first), _outcomes(second)
     shared = [id for id in ours if id in theirs and ours[id].fingerprint == theirs[id].fingerprint]
@@ -61,10 +62,10 @@ def compare(first: Path, second: Path) -> tuple[list[Comparison], int]:
 
 
 def read_results(folder: Path) -> dict[str, Any]:
-    """The results.json of a run.
+    """Read the results.json of a run.
 
     Raises:
-        DataError: there is none, or it cannot be read.
+        DataError: the file is missing or cannot be read, or the folder is that of a sweep.
     """
     if not (folder / "results.json").exists() and (folder / "sweep.json").exists():
         variants = ", ".join(sorted(file.parent.name for file in folder.glob("*/results.json")))
@@ -73,10 +74,10 @@ def read_results(folder: Path) -> dict[str, Any]:
 
 
 def text_of_one(folder: Path) -> str:
-    """The report of one run in Markdown.
+    """Return the report of one run in Markdown.
 
     Raises:
-        DataError: there is none, or it is from another version.
+        DataError: the results are missing, or are those of another version.
     """
     results, file = read_results(folder), folder / "results.json"
     try:
@@ -87,7 +88,7 @@ def text_of_one(folder: Path) -> str:
 
 
 def text_of(first: Path, second: Path) -> str:
-    """The comparison in Markdown."""
+    """Return the comparison of two runs in Markdown."""
     found, lonely = compare(first, second)
     rows = [
         [
@@ -110,23 +111,10 @@ def text_of(first: Path, second: Path) -> str:
     ]
     head = ["set", "episodes", "A", "B", "B - A", "95 % interval", "B better", "B worse"]
     notes = [f"{lonely} episodes are in one run only and left out.", ""] if lonely else []
-    explained = (
-        "mIoU over the classes that occur (points: correct within 0.10), per cent; paired bootstrap over episodes."
-    )
-    return "\n".join(
-        [
-            f"# {first} and {second}",
-            "",
-            f"- A: {first}",
-            f"- B: {second}",
-            *differ,
-            "",
-            *report.table(head, rows),
-            explained,
-            "",
-            *notes,
-        ]
-    )
+    measure = "mIoU over the classes that occur (points: correct within 0.10), per cent"
+    explained = f"{measure}; paired bootstrap over episodes."
+    title = [f"# {first} and {second}", "", f"- A: {first}", f"- B: {second}"]
+    return "\n".join([*title, *differ, "", *report.table(head, rows), explained, "", *notes])
 
 
 def _json(file: Path, *keys: str, flatten: bool = False) -> dict[str, Any]:
@@ -150,7 +138,7 @@ def _outcomes(folder: Path) -> dict[str, Outcome]:
 
 
 def _resampled(pairs: Sequence[_Both]) -> tuple[np.ndarray, np.ndarray]:
-    """Both runs' values of a set, (2,), and bootstrap samples of their difference."""
+    """Return the two runs' values of a set, (2,), and bootstrap samples of their difference."""
     if pairs[0][0].intersection is None:
         each = _ious(pairs)
         return each.mean(0), bootstrap_mean(each[:, 1] - each[:, 0])

@@ -1,4 +1,4 @@
-"""What is evaluated, as a value: lists of episodes that can be saved, compared and loaded again."""
+"""Episodes as values: lists that can be saved, compared and loaded again."""
 
 import hashlib
 import json
@@ -9,27 +9,27 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from insid3.checks.parsing import Flaw, as_dict, as_list, parsing, read_json, shown
 from insid3.errors import DataError
-from insid3.parsing import Flaw, as_dict, as_list, parsing, read_json, shown
 from insid3.storage import write_text
 
 _FORMAT, _VERSION = "insid3-episodes", 1
 _LONGEST = 2000  # letters of a text
-_PART = 255  # bytes of a file's name, on nearly every disk
-_ODD = ("Cc", "Cs")  # categories of Unicode: control characters, NUL among them, and bytes that are no text
-_FAR = 1e7  # pixels that a point may be away
-# How a mask comes out of its files: its kind (`reader.MASKS`) and what that needs, files first. Paths, here and below,
-# are relative to the data root, with slashes.
+_PART = 255  # bytes of a file name, on nearly every disk
+_ODD = ("Cc", "Cs")  # Unicode categories: control characters, and surrogates, which stand for undecodable bytes
+_FAR = 1e7  # largest coordinate of a point, in pixels
+# How a mask is read: a key of `reader.MASKS`, a file and further arguments. Paths, here and below, are relative to the
+# data root, with slashes.
 Recipe = tuple[Any, ...]
 
 
 @dataclass(frozen=True)
 class View:
-    """A picture, or a part of one, and where the concept is in it.
+    """A picture, or a part of one, with the mask of the concept.
 
     Attributes:
-        mask: of the whole picture.
-        box: what of picture and mask is shown, (x0, y0, x1, y1) in pixels as numpy slices them; None for all.
+        mask: recipe of the whole picture's mask.
+        box: part of picture and mask that is shown, (x0, y0, x1, y1) in pixels as numpy slices; None for all.
     """
 
     picture: str
@@ -39,12 +39,12 @@ class View:
 
 @dataclass(frozen=True)
 class Episode:
-    """Find what the references show in the target.
+    """A task of marking the references' concept in a target.
 
     Attributes:
-        id: unique among all episodes.
-        cls: class that the scores are summed for; a key of `EpisodeList.classes`.
-        ignore: mask of the target's pixels that do not count.
+        id: name, unique among all episodes.
+        cls: class over which pixels are summed; a key of `EpisodeList.classes`.
+        ignore: recipe of the mask of the target's pixels that do not count.
     """
 
     id: str
@@ -56,11 +56,11 @@ class Episode:
 
 @dataclass(frozen=True)
 class Pair:
-    """Find the source's points in the target.
+    """A task of finding points of a source picture in a target.
 
     Attributes:
         source_points, target_points: (x, y) in pixels.
-        threshold: length in pixels of which a correct point's distance is at most a share.
+        threshold: length in pixels; a point is correct if its distance is at most alpha times this length.
     """
 
     id: str
@@ -77,13 +77,13 @@ class EpisodeList:
     """The episodes of one fold, in the order in which they were drawn.
 
     Attributes:
-        dataset: what they were drawn from: "coco", "episodes:DIR", ...
-        set: entry of the results that they belong to.
+        dataset: source of the episodes: "coco", "episodes:DIR", ...
+        set: entry of the results that the episodes belong to.
         length: number of episodes of a full evaluation.
-        classes: name of each class. In published sets those that never occur count as well, with an IoU of 0.
-        root: where a user's own data is; None for what lies below the data root.
-        left_out: classes that have no episodes because they have too few pictures, and why.
-        notes: what was decided about the data when this was drawn.
+        classes: name of each class. In published sets a class that never occurs counts as well, with an IoU of 0.
+        root: folder of a user's own data; None for data below the data root.
+        left_out: classes that have no episodes because they have too few pictures, and the reasons.
+        notes: decisions about the data that were made when the episodes were drawn.
     """
 
     dataset: str
@@ -108,20 +108,21 @@ class EpisodeList:
 
     @cached_property
     def fingerprints(self) -> tuple[str, ...]:
-        """16 hex digits for each episode that tell whether another one of that name is the same."""
+        """Hashes of the episodes without their ids, 16 hex digits each."""
         return tuple(_digest({**asdict(episode), "id": ""}) for episode in self.episodes)
 
     def first(self, count: int | None) -> "EpisodeList":
+        """Return the list with its first `count` episodes; None: with all."""
         return self if count is None else replace(self, episodes=self.episodes[:count])
 
 
 def digest_of(lists: Sequence[EpisodeList]) -> str:
-    """16 hex digits that tell whether two evaluations run the same episodes."""
+    """Return a hash of all episodes, 16 hex digits: two evaluations of the same episodes have the same."""
     return _digest([fingerprint for episodes in lists for fingerprint in episodes.fingerprints])
 
 
 def files_of(episode: Episode | Pair) -> list[str]:
-    """All that must be there to run it."""
+    """Return the files that an episode is made from, relative to the data root."""
     if isinstance(episode, Pair):
         return [episode.source, episode.target]
     recipes = [view.mask for view in (episode.target, *episode.references)] + [episode.ignore or ()]
@@ -129,7 +130,7 @@ def files_of(episode: Episode | Pair) -> list[str]:
 
 
 def save(lists: Sequence[EpisodeList], path: Path) -> None:
-    """As JSON, an episode a line."""
+    """Write the lists as JSON, one episode on each line."""
     texts = []
     for episodes in lists:
         head = {key: value for key, value in vars(episodes).items() if key not in ("episodes", "fingerprints")}
@@ -141,10 +142,10 @@ def save(lists: Sequence[EpisodeList], path: Path) -> None:
 
 
 def load(path: Path) -> list[EpisodeList]:
-    """What `save` wrote.
+    """Read lists that `save` wrote.
 
     Raises:
-        DataError: missing, damaged, or something else.
+        DataError: the file is missing, damaged, or no list of episodes of this version.
     """
     with parsing(path, "list of episodes"):
         data = as_dict(read_json(path), "content")
@@ -177,15 +178,15 @@ def _view(data: dict[str, Any]) -> View:
 
 
 def fits_disk(name: str, ending: str = "") -> bool:
-    """Tell whether a file can be called by a name and an ending, and whoever is told so can read it."""
+    """Tell whether a name with an ending is a readable file name that nearly every disk can hold."""
     return not _is_odd(name) and len(f"{name}{ending}".encode()) <= _PART
 
 
 def check_list(each: EpisodeList) -> None:
-    """Look for values of other types than they are declared with, and for paths out of the data root.
+    """Check that all values have their declared types, and that no path leads out of the data root.
 
     Raises:
-        Flaw: there is one.
+        Flaw: a value has another type, is too long or too large, or is such a path.
     """
     _texts([each.dataset, each.set, *([] if each.root is None else [each.root]), *each.notes], "name")
     for table in (each.classes, each.left_out):
@@ -200,7 +201,7 @@ def check_list(each: EpisodeList) -> None:
             _check_path(path)
         if isinstance(episode, Pair):
             for value in (*sum(episode.source_points + episode.target_points, ()), episode.threshold):
-                if not isinstance(value, int | float) or not abs(value) <= _FAR:  # so that NaN fails
+                if not isinstance(value, int | float) or not abs(value) <= _FAR:  # NaN must fail
                     raise Flaw(f"has points of {episode.id} that are no numbers of pixels, such as {shown(value)}")
             continue
         views = (episode.target, *episode.references)

@@ -1,4 +1,4 @@
-"""Episodes as files for another program: a folder that `episodes:DIR` reads again."""
+"""Export of episodes for other programs: a folder that `episodes:DIR` reads."""
 
 import json
 from collections.abc import Sequence
@@ -12,23 +12,24 @@ from insid3.batch.writers import write_mask
 from insid3.errors import DataError
 from insid3.eval.episodes import Episode, EpisodeList, Recipe, View
 from insid3.eval.reader import Reader, Readers
-from insid3.images import is_upright
+from insid3.imaging.read import is_upright
 from insid3.storage import copy, write_picture, write_text
 
 
 def export(lists: Sequence[EpisodeList], readers: Readers, folder: Path) -> int:
-    """Write pictures, masks and episodes.json; folds of one set become sets of their own. Returns the episodes.
+    """Write pictures, masks and episodes.json, and return the number of episodes.
 
-    Pictures that are shown whole are copied, cut ones are PNGs. A second run writes only what is missing.
+    Each fold of a set becomes a set of its own. Whole pictures are copied, parts of pictures become PNG files.
+    A second call writes only files that are missing.
 
     Raises:
-        DataError: episodes with points, or files that cannot be used.
-        ImageError: pictures that cannot be read.
+        DataError: an episode has points, or its files cannot be used.
+        ImageError: a picture cannot be read.
         OutputError: the folder cannot be written to.
     """
     if any(each.has_points for each in lists):
         raise DataError("--export-episodes writes masks, spair has points: leave it out")
-    entries = []
+    entries = list[dict[str, Any]]()
     for each in lists:
         reader = readers(each.root, each.dataset)
         folds = {other.fold for other in lists if other.set == each.set}
@@ -37,13 +38,7 @@ def export(lists: Sequence[EpisodeList], readers: Readers, folder: Path) -> int:
             assert isinstance(episode, Episode)
             target = _written(reader, episode.target, folder)
             references = [_written(reader, view, folder) for view in episode.references]
-            entry: dict[str, Any] = {
-                "id": episode.id,
-                "set": name,
-                "cls": episode.cls,
-                "ref": references,
-                "tgt": target,
-            }
+            entry = {"id": episode.id, "set": name, "cls": episode.cls, "ref": references, "tgt": target}
             if episode.ignore:
                 entry["ignore"] = _ignored(reader, episode.target, episode.ignore, target, folder)
             entries.append(entry)
@@ -53,18 +48,16 @@ def export(lists: Sequence[EpisodeList], readers: Readers, folder: Path) -> int:
 
 
 def _written(reader: Reader, view: View, folder: Path) -> str:
-    """The stem of picture and mask; a picture has as many as it has masks in use."""
+    """Write the picture and the mask of a view, and return their stem, which differs for each mask of a picture."""
     source = reader.root / view.picture
-    what = (str(reader.root.resolve()), view.picture, view.mask, view.box)
-    stem = f"{source.stem}_{sha256(repr(what).encode()).hexdigest()[:8]}"
+    key = (str(reader.root.resolve()), view.picture, view.mask, view.box)
+    stem = f"{source.stem}_{sha256(repr(key).encode()).hexdigest()[:8]}"
     mask = folder / "masks" / f"{stem}.png"
-    if mask.exists():  # written last
+    if mask.exists():  # the mask is written last
         return stem
-    # A copy that is not upright would be turned by others, but not its mask.
-    whole = view.box is None and source.suffix.lower() in (".jpg", ".png") and is_upright(source)
-    if whole:
-        file = folder / "images" / f"{stem}{source.suffix.lower()}"
-        copy(source, file)
+    # Another program would turn a copy that is not upright, but not its mask.
+    if view.box is None and source.suffix.lower() in (".jpg", ".png") and is_upright(source):
+        copy(source, folder / "images" / f"{stem}{source.suffix.lower()}")
     else:
         write_picture(folder / "images" / f"{stem}.png", Image.fromarray(reader.picture(view)))
     write_mask(mask, reader.mask(view))

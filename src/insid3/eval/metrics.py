@@ -1,4 +1,4 @@
-"""What is measured: IoU summed over classes, boundary IoU, PCK, and how far the numbers would vary with other episodes.
+"""Measures: IoU of sums over classes, boundary IoU, PCK, and bootstrap intervals over episodes.
 
 IoU and PCK are percentages, 0 to 100, everywhere in this module; counts are numbers of pixels or points.
 """
@@ -10,24 +10,28 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt16
 
 ALPHAS = (0.05, 0.1, 0.15, 0.2)
-# Two dimensions of any length: masks of different sizes get a message from `counts`, with or without shape checks.
+# Dimensions without names: masks of different sizes get the message of `counts`, with or without shape checks.
 Mask = Bool[np.ndarray, "_ _"]
-Marks = Sequence[Bool[np.ndarray, "_ a"]]  # what `correct` returns, for each pair
+Marks = Sequence[Bool[np.ndarray, "_ a"]]  # results of `correct`, one for each pair
 Weights = UInt16[np.ndarray, "s e"]
 
 
 class Counts(NamedTuple):
-    """Pixels of one prediction and its truth, (background, foreground)."""
+    """Numbers of pixels, (background, foreground), of one predicted mask and the true mask."""
 
     intersection: tuple[int, int]
     union: tuple[int, int]
 
 
 def counts(prediction: Mask, truth: Mask, ignore: Mask | None = None) -> Counts:
-    """Pixels of intersection and union; those of `ignore` are in no mask, and not in the background either.
+    """Count the pixels of intersection and union; ignored pixels count neither as foreground nor as background.
+
+    >>> truth = np.array([[True, True, False, False]])
+    >>> counts(np.array([[True, False, False, False]]), truth)
+    Counts(intersection=(2, 1), union=(3, 2))
 
     Raises:
-        ValueError: masks of different sizes.
+        ValueError: the masks differ in size.
     """
     prediction, truth = _without(ignore, prediction, truth)
     pixels = prediction.size - (0 if ignore is None else _area(ignore))
@@ -36,15 +40,16 @@ def counts(prediction: Mask, truth: Mask, ignore: Mask | None = None) -> Counts:
 
 
 def boundary(mask: Bool[np.ndarray, "h w"], ratio: float = 0.02) -> Bool[np.ndarray, "h w"]:
-    """The mask's pixels near its edge: in the square around them lies a pixel outside the mask, or the picture.
+    """Return the boundary of a mask: its pixels whose surrounding square reaches out of the mask or the picture.
 
-    Boundary IoU (Cheng et al. 2021): the square reaches `ratio` x the picture's diagonal, rounded, at least a pixel.
+    As for boundary IoU (Cheng et al. 2021), the square reaches `ratio` times the picture's diagonal in each direction,
+    rounded, at least one pixel.
     """
     window = 2 * max(1, round(ratio * float(np.hypot(*mask.shape)))) + 1
     inside = mask
     for _ in range(2):  # columns, then rows
         inside, length = np.pad(inside, ((window // 2, window // 2), (0, 0))), 1
-        while length < window:  # each pixel stands for a run of `length`; two runs make a longer one
+        while length < window:  # each pixel stands for a run of `length` pixels; two runs make a longer one
             step = min(length, window - length)
             inside, length = inside[step:] & inside[:-step], length + step
         inside = inside.T
@@ -52,22 +57,22 @@ def boundary(mask: Bool[np.ndarray, "h w"], ratio: float = 0.02) -> Bool[np.ndar
 
 
 def boundary_counts(prediction: Mask, truth: Mask, ignore: Mask | None = None, ratio: float = 0.02) -> tuple[int, int]:
-    """Pixels of intersection and union of the boundaries of the masks without `ignore`; ValueError as in `counts`."""
+    """Count the pixels of intersection and union of the masks' boundaries; `ignore` and errors as in `counts`."""
     a, b = (boundary(mask, ratio) for mask in _without(ignore, prediction, truth))
     return _area(a & b), _area(a | b)
 
 
 def class_iou(intersection: Int[np.ndarray, "*k"], union: Int[np.ndarray, "*k"]) -> Float[np.ndarray, "*k"]:
-    """IoU of sums, in per cent; 0 where there is no pixel, also if that was right (as published)."""
+    """Return the IoU of sums of pixels in per cent; an empty union gives 0, even if that is right (as published)."""
     return 100 * intersection / np.maximum(union, 1)
 
 
 class Tally:
-    """Sums over the episodes of each class, as exact integers, and their IoU in per cent.
+    """Exact sums of pixels over the episodes of each class, and their IoU in per cent.
 
     Attributes:
-        classes: in the order of all arrays here.
-        episodes: (k,) how many were added.
+        classes: the k classes, in the order of all arrays.
+        episodes: (k,) number of episodes.
         intersection, union: (k, 2) pixels, (background, foreground).
         boundaries: (k, 2) pixels, (intersection, union).
     """
@@ -79,7 +84,7 @@ class Tally:
         self.intersection, self.union, self.boundaries = np.zeros((3, len(self.classes), 2), np.int64)
 
     def add(self, cls: Hashable, found: Counts, boundary: tuple[int, int] = (0, 0)) -> None:
-        """One episode more of a class, which must be one of `classes`."""
+        """Add an episode of one of `classes`."""
         row = self._row[cls]
         self.episodes[row] += 1
         self.intersection[row] += found.intersection
@@ -88,27 +93,27 @@ class Tally:
 
     @property
     def iou(self) -> Float[np.ndarray, "k"]:
-        """Of each class's foreground."""
+        """IoU of each class's foreground."""
         return class_iou(self.intersection[:, 1], self.union[:, 1])
 
     @property
     def miou(self) -> float:
-        """Mean over all classes; one that never occurred counts as 0, as published."""
+        """Mean IoU over all classes; a class that never occurred counts as 0, as published."""
         return float(self.iou.mean())
 
     @property
     def miou_seen(self) -> float:
-        """Mean over the classes that occurred; 0 before the first episode."""
+        """Mean IoU over the classes that occurred; 0 before the first episode."""
         return float(self.iou.sum() / max(np.count_nonzero(self.episodes), 1))
 
     @property
     def fb_iou(self) -> float:
-        """Mean of background and foreground IoU, both of sums over all classes."""
+        """Mean of the background's and the foreground's IoU, each of sums over all classes."""
         return float(class_iou(self.intersection.sum(0), self.union.sum(0)).mean())
 
     @property
     def boundary_iou(self) -> float:
-        """As `miou`, of the boundaries that were added."""
+        """Mean IoU of the boundaries over all classes, counted as in `miou`."""
         return float(class_iou(*self.boundaries.T).mean())
 
 
@@ -118,21 +123,24 @@ def correct(
     threshold: float,
     alphas: Sequence[float] = ALPHAS,
 ) -> Bool[np.ndarray, "p a"]:
-    """Which points are at most alpha x threshold from where they should be; all three in pixels, compared as float32.
+    """Tell which points lie at most alpha x threshold from their true places, all in pixels.
 
-    That precision is the published one, and decides on points at the limit.
+    Distances are compared as float32, as published, which decides on points at the limit.
+
+    >>> correct(np.array([[0.0, 6.0]]), np.array([[0.0, 0.0]]), threshold=50)
+    array([[False, False,  True,  True]])
     """
     distances = np.linalg.norm(np.float32(found) - np.float32(truth), axis=1)
     return distances[:, None] <= np.float32(np.multiply(alphas, threshold))
 
 
 def pck_by_image(marks: Marks) -> Float[np.ndarray, "a"]:
-    """Mean over pairs of the per cent of a pair's points, at least one each, that are `correct`: what is reported."""
+    """Return the mean over pairs of the per cent of a pair's points that are correct; papers report this PCK."""
     return 100 * np.mean([pair.mean(0) for pair in marks], 0)
 
 
 def pck_by_point(marks: Marks) -> Float[np.ndarray, "a"]:
-    """Per cent of all pairs' points that are `correct`."""
+    """Return the per cent of all pairs' points that are correct."""
     return 100 * np.concatenate(marks).mean(0)
 
 
@@ -147,10 +155,11 @@ class Pck(NamedTuple):
 def pck(
     categories: Sequence[Hashable], marks: Marks, by: Callable[[Marks], Float[np.ndarray, "a"]] = pck_by_image
 ) -> Pck:
-    """PCK of all pairs and of each category's, in the order in which they first occur.
+    """Return the PCK of all pairs and of each category, in the order of the categories' first pairs.
 
     Args:
-        categories, marks: of each pair: what it shows, and which of its points are `correct`.
+        categories: category of each pair.
+        marks: correct points of each pair, as `correct` returns them.
         by: `pck_by_image` or `pck_by_point`.
     """
     groups: dict[Hashable, list[Bool[np.ndarray, "_ a"]]] = {}
@@ -161,9 +170,9 @@ def pck(
 
 
 def bootstrap_weights(episodes: int, samples: int = 1000, seed: int = 0) -> Weights:
-    """How often each episode occurs in each sample of as many, drawn with replacement.
+    """Draw bootstrap samples, and return how often each episode occurs in each sample.
 
-    What shares weights is resampled in pairs: the difference of two runs of the same episodes then has an interval.
+    Two runs of the same episodes that share weights are resampled in pairs, so that their difference has an interval.
     """
     rng = np.random.default_rng(seed)
     weights = np.empty((samples, episodes), np.uint16)
@@ -181,16 +190,16 @@ def bootstrap_miou(
     seed: int = 0,
     weights: Weights | None = None,
 ) -> Float[np.ndarray, "s"]:
-    """mIoU in per cent of samples of the episodes.
+    """Return the mIoU in per cent of each bootstrap sample of the episodes.
 
-    A sample misses classes that the run has, most where the run is short; counted as 0 they would pull it below the
-    run's own mIoU. So a sample's mean is taken over the classes drawn, and multiplied by the share of the `n_classes`
-    that occur in the run at all.
+    A sample misses classes of the run, most of all in a short run. Missing classes counted as 0 would pull the sample
+    below the run's own mIoU. So a sample's mean is taken over the classes in the sample, and multiplied by the share of
+    the `n_classes` that occur in the run.
 
     Args:
-        classes: of each episode, any integers.
+        classes: class of each episode, as any integer.
         intersection, union: foreground pixels of each episode.
-        weights: see `bootstrap_weights`; in place of `samples` and `seed`.
+        weights: result of `bootstrap_weights`, which replaces `samples` and `seed`.
     """
     if weights is None:
         weights = bootstrap_weights(len(classes), samples, seed)
@@ -207,14 +216,14 @@ def bootstrap_miou(
 def bootstrap_mean(
     values: Float[np.ndarray, "e *a"], samples: int = 1000, seed: int = 0, weights: Weights | None = None
 ) -> Float[np.ndarray, "s *a"]:
-    """Means of samples of the episodes' values, in their unit; `weights` as in `bootstrap_miou`."""
+    """Return the mean of the episodes' values in each bootstrap sample; `weights` as in `bootstrap_miou`."""
     if weights is None:
         weights = bootstrap_weights(len(values), samples, seed)
     return np.stack([row @ values for row in weights]) / len(values)
 
 
 def interval(samples: Float[np.ndarray, "s"], level: float = 0.95) -> tuple[float, float]:
-    """The middle `level` of bootstrap samples: their percentiles at both ends."""
+    """Return the percentile interval that holds the middle `level` of bootstrap samples."""
     low, high = np.quantile(samples, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
@@ -224,7 +233,7 @@ def _area(mask: Mask) -> int:
 
 
 def _without(ignore: Mask | None, *masks: Mask) -> list[Mask]:
-    """The masks without the pixels to ignore; ValueError if sizes differ."""
+    """Return the masks without the ignored pixels; ValueError if sizes differ."""
     shapes = [mask.shape for mask in (*masks, ignore) if mask is not None]
     if len(set(shapes)) > 1:
         raise ValueError(f"prediction, truth and ignored pixels must have the same size, got {shapes}")

@@ -1,33 +1,33 @@
-"""What came of an episode: one line of results.jsonl."""
+"""The outcome of an episode: one line of results.jsonl."""
 
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from insid3.batch.result import DOUBTFUL
-from insid3.parsing import Flaw, as_dict, as_list, as_number, as_whole, json_of, parsing, read_text, shown
+from insid3.checks.parsing import Flaw, as_dict, as_list, as_number, as_whole, json_of, parsing, read_text, shown
 
-_MOST = 2**53  # pixels or points of a count
+_MOST = 2**53  # pixels or points in a count
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Say which episode, and what came out.
+    """The outcome of one episode.
 
     Attributes:
-        fingerprint: of the episode (`EpisodeList.fingerprints`).
-        intersection, union: pixels, (background, foreground), that are not ignored.
-        boundary: pixels of (intersection, union) of the masks' boundaries.
-        iou: of the foreground, in per cent; for points the per cent of them within 0.1 of the threshold.
+        fingerprint: fingerprint of the episode (`EpisodeList.fingerprints`).
+        intersection, union: pixels that are not ignored, (background, foreground).
+        boundary: pixels of the masks' boundaries, (intersection, union).
+        iou: IoU of the foreground in per cent; for points, the per cent within 0.1 of the threshold.
         found: (x, y) of the points, in pixels of the target, rounded.
-        correct: how many of them are correct at each alpha.
-        score, reason: the mask's own (`Segmentation`).
-        seconds: reading, marking and scoring.
-        files: sizes and times of all files that it was made from, as 16 hex digits.
-        error: why there is nothing else.
-        marked: pixels of the mask that was found, those to ignore left out.
-        ignored: pixels, at the size at which the mask is scored, that count neither for it nor against it.
-        left_out: polygons of fewer than three points, which its masks are made without.
+        correct: number of correct points at each alpha.
+        score, reason: score and reason of the mask (`Segmentation`).
+        seconds: time for reading, marking and scoring.
+        files: hash of the sizes and times of all files that were used, 16 hex digits.
+        error: message of an episode that failed; all results are then missing.
+        marked: pixels of the found mask that are not ignored.
+        ignored: ignored pixels, at the size at which the mask is scored.
+        left_out: polygons of fewer than three points, which the masks are made without.
     """
 
     id: str
@@ -52,20 +52,20 @@ class Outcome:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing was marked."""
+        """Tell whether the mask is empty."""
         return self.marked == 0
 
     @property
     def is_doubtful(self) -> bool:
-        """Whether something was marked whose score is low."""
+        """Tell whether the mask is not empty and has a low score."""
         return bool(self.marked) and self.score is not None and self.score < DOUBTFUL
 
     @classmethod
-    def of(cls, line: Any) -> "Outcome":
-        """Return what `asdict` and JSON made of one.
+    def from_line(cls, line: Any) -> "Outcome":
+        """Return the outcome that a line of results.jsonl, decoded from JSON, describes.
 
         Raises:
-            Flaw: it is something else.
+            Flaw: `line` is not the dict of an outcome.
         """
         values = dict(as_dict(line, "a line"))
         if unknown := values.keys() - {field.name for field in fields(cls)}:
@@ -100,18 +100,18 @@ class Outcome:
 
 
 def read_outcomes(file: Path) -> list[Outcome]:
-    """Return the outcomes of a results.jsonl; neither a last line that was cut off counts, nor empty ones.
+    """Return the outcomes of a results.jsonl, without empty lines and a last line that was cut off.
 
     Raises:
-        DataError: it holds something else; names the line.
+        DataError: a line is not that of an outcome.
     """
     with parsing(file, "insid3 evaluate"):
         text, found = read_text(file) if file.exists() else "", []
         for number, line in enumerate(text[: text.rfind("\n") + 1].split("\n")[:-1], 1):
-            if not line.strip():  # as editors leave them
+            if not line.strip():  # editors leave empty lines
                 continue
             try:
-                found.append(Outcome.of(json_of(line)))
+                found.append(Outcome.from_line(json_of(line)))
             except Flaw as flaw:
                 raise Flaw(f"{flaw}, in line {number}") from flaw
         return found

@@ -1,6 +1,6 @@
-"""Draw COCO's polygons and run-length codes as masks: what a file says is checked before anything is drawn.
+"""Masks drawn from COCO's polygons and run-length codes, which are checked first.
 
-What pycocotools is given decides how much memory it takes, and whether the process lives.
+Unchecked input could make pycocotools take all memory, or crash the process.
 """
 
 from typing import Any
@@ -10,24 +10,24 @@ from jaxtyping import Bool, Float
 
 from insid3.batch.formats.coco import ring_of, unpacked
 from insid3.batch.formats.geometry import as_pycocotools, check_rings
-from insid3.parsing import Flaw, as_numbers, as_wholes
+from insid3.checks.parsing import Flaw, as_numbers, as_wholes
 
 Size = tuple[int, int]
 
 
 class Pointless(Flaw):
-    """Tell that none of an annotation's polygons has three points."""
+    """The flaw of an annotation of which no polygon has three points."""
 
 
 def rasterised(segmentation: Any, size: Size, left_out: list[str] | None = None) -> Bool[np.ndarray, "H W"]:
     """Return the mask of COCO's polygons or run-length code in a picture of (height, width) `size`.
 
     Args:
-        left_out: gets what is wrong with each polygon that was left out, for it has fewer than three points.
+        left_out: list to which the flaw of each polygon of fewer than three points is added; the mask lacks these.
 
     Raises:
-        Pointless: all polygons were left out.
-        Flaw: it is neither, belongs to a picture of another size, or lies far outside.
+        Pointless: all polygons have fewer than three points.
+        Flaw: `segmentation` is neither, has another size than the picture, or lies far outside the picture.
         MissingExtraError: pycocotools is not installed.
     """
     if isinstance(segmentation, dict):
@@ -49,12 +49,12 @@ def rasterised(segmentation: Any, size: Size, left_out: list[str] | None = None)
 
 
 def numbers(values: Any, what: str) -> Float[np.ndarray, "n"]:
-    """Return a list of finite numbers; `what` is one of them.
+    """Return a list of finite numbers as an array; `what` names one number in the message.
 
-    A pickle may hold anything in their place, such as lists of lists that are small only because they are shared.
+    A pickle may hold anything instead of numbers, such as nested lists that grow when they are copied.
 
     Raises:
-        Flaw: it is something else.
+        Flaw: `values` is no list of finite numbers.
     """
     if not isinstance(values, list | tuple) or not all(isinstance(value, int | float | np.number) for value in values):
         raise Flaw(f"has something that is not a number as {what}")

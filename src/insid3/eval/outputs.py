@@ -1,4 +1,4 @@
-"""What a finished evaluation leaves in its folder: results.json, reports, pictures."""
+"""Files of a finished evaluation: results.json, reports, pictures."""
 
 import json
 from typing import Any
@@ -10,7 +10,7 @@ from insid3.storage import write_text
 
 
 def write_outputs(evaluation: Evaluation, limit: int | None = None) -> dict[str, dict[str, Any]]:
-    """Write them, for each predictor in its own folder, and for several a table of all. Returns the results by folder.
+    """Write results and report of each predictor, and a table for several; return the results by folder.
 
     Raises:
         OutputError: the folder cannot be written to.

@@ -1,7 +1,7 @@
-"""Read pickles and .npy files of data sets without running, or believing, what is in them.
+"""Safe reading of the pickles and .npy files of data sets: no code of a file is run, no declared size is believed.
 
-What a file declares (lengths, shapes, types, numbers of the memo) is held against what the file holds before anything
-is made of it. That, and what may be a key, is checked at every step: hence the unpickler written in Python.
+Declared lengths, shapes, types and memo numbers are compared with the content of the file before an object is made.
+These checks, and the check of keys, are needed at every step; hence the unpickler written in Python.
 """
 
 import io
@@ -15,8 +15,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from insid3.checks.parsing import Flaw, clipped, parsing, read_content
 from insid3.errors import DataError
-from insid3.parsing import Flaw, clipped, parsing, read_content
 
 _CODE = re.compile(r"[|<>=]?[biufcSUO][0-9]{0,9}")
 _SHAPE = r"(?:\d{1,19}L?, ?)*(?:\d{1,19}L?)?"
@@ -25,15 +25,14 @@ _KINDS = {
     bool: "a truth value", int: "a whole number", float: "a number", str: "text", bytes: "bytes", list: "a list",
     tuple: "a tuple", dict: "a dict", set: "a set", frozenset: "a set", np.ndarray: "an array", NoneType: "nothing",
 }  # fmt: skip
-_KEY_BITS = 60  # of a whole number that is a key: larger ones can be chosen so that all of them collide
-_SLACK = 2**16  # bytes that a small file may copy
+_KEY_BITS = 60  # of a whole number as a key: larger ones can be chosen so that all hashes collide
+_SLACK = 2**16  # bytes that even a small file may copy
 
 
 class _Dtype:
-    """Stand in for numpy's dtypes while a file is read.
+    """A stand-in for numpy's dtypes while a file is read, which takes only kind, size and byte order from the file.
 
-    Numpy would believe the flags that a file gives a dtype, and then take numbers for addresses. Of all that a file
-    says, only the kind, the size and the byte order are taken.
+    Numpy would believe the flags that a file gives a dtype, and then take numbers for addresses.
     """
 
     def __init__(self, code: str, *_: object) -> None:
@@ -47,7 +46,7 @@ class _Dtype:
 
 
 class _Array(np.ndarray):
-    """An array whose content comes once, after it was made."""
+    """An array that is filled once, after it was made."""
 
     is_filled = False
 
@@ -56,7 +55,7 @@ class _Array(np.ndarray):
         if self.is_filled:
             raise Flaw("fills an array twice")
         self.is_filled = True
-        data = data.encode("latin1") if isinstance(data, str) else data  # of Python 2
+        data = data.encode("latin1") if isinstance(data, str) else data  # as Python 2 wrote it
         dtype = _plain(dtype)
         if not isinstance(data, list if dtype.hasobject else bytes):
             raise Flaw(f"fills an array of {dtype.name} with {_kind(data)}")
@@ -77,7 +76,7 @@ def _plain(dtype: Any) -> np.dtype[Any]:
 
 
 def _check_shape(shape: Any, dtype: np.dtype[Any], length: int) -> None:
-    """Refuse a shape that is not that of `length` bytes, or of so many objects."""
+    """Check that a shape needs exactly `length` bytes, or `length` objects."""
     sizes = shape if isinstance(shape, tuple) else (None,)
     if len(sizes) > 32 or any(type(size) is not int or size < 0 for size in sizes):
         raise Flaw("holds an array whose shape is not up to 32 whole numbers of 0 or more")
@@ -92,12 +91,12 @@ def _empty_array(*_: object) -> np.ndarray:
 
 
 def _kind(value: object) -> str:
-    """What a value is called in a message."""
+    """Return the words for a value's type in a message."""
     return next((name for kind, name in _KINDS.items() if isinstance(value, kind)), "something else")
 
 
 def _only_named(*_: object) -> None:
-    """Stand in for the kind of array that follows."""
+    """Refuse a call: files may only name this class, as an argument of `_reconstruct`."""
     raise Flaw("calls numpy.ndarray")
 
 
@@ -106,10 +105,10 @@ def _scalar(dtype: Any, data: bytes) -> Any:
 
 
 def _from_buffer(data: bytes, dtype: Any, shape: tuple[int, ...], order: str, axes: Any = None) -> np.ndarray:
-    """Return what numpy writes of an array that lies in memory without gaps.
+    """Return an array that lies in memory without gaps, as numpy writes it.
 
     Args:
-        order: "C", "F", or, from numpy 2.4 on, "K": `shape` is that of the memory, whose `axes` are in another order.
+        order: "C", "F", or, since numpy 2.4, "K": `shape` is in the order of the memory, and `axes` is the permutation.
     """
     dtype = _plain(dtype)
     if dtype.hasobject or not isinstance(data, bytes):
@@ -128,7 +127,7 @@ def _from_buffer(data: bytes, dtype: Any, shape: tuple[int, ...], order: str, ax
 
 
 def _dict(*parts: Any) -> dict[Any, Any]:
-    """What `dict`, `OrderedDict` and `defaultdict` are made of; the last one's function is not kept."""
+    """Return the dict for a call of `dict`, `OrderedDict` or `defaultdict`, whose function is dropped."""
     items = parts[-1] if parts and not callable(parts[-1]) else ()
     pairs = items.items() if isinstance(items, dict) else items
     return {_key(key): value for key, value in pairs}
@@ -143,7 +142,7 @@ def _frozen_set(elements: Iterable[Any] = ()) -> frozenset[Any]:
 
 
 def _key(value: Any, depth: int = 2) -> Any:
-    """Return what may be a key. Others can be made so that their hash takes for ever, or all the stack."""
+    """Return a value that may be a key. The hash of other values can take for ever, or the whole stack."""
     if isinstance(value, tuple) and depth and len(value) <= 16:
         return tuple(_key(part, depth - 1) for part in value)
     if not isinstance(value, str | bytes | int | float | np.integer | np.floating | np.bool_ | None):
@@ -153,15 +152,15 @@ def _key(value: Any, depth: int = 2) -> Any:
     return value
 
 
-# What files may name, by module and name, and what they get. Numpy's functions have moved between its versions.
+# Functions that files may name, by module and name, with their replacements. Numpy has moved its own between versions.
 _KNOWN: dict[tuple[str, str], Callable[..., Any]] = {
     ("numpy", "ndarray"): _only_named,
     ("numpy", "dtype"): _Dtype,
     **{(f"numpy.{core}.multiarray", "_reconstruct"): _empty_array for core in ("core", "_core")},
     **{(f"numpy.{core}.multiarray", "scalar"): _scalar for core in ("core", "_core")},
     **{(f"numpy.{core}.numeric", "_frombuffer"): _from_buffer for core in ("core", "_core")},
-    ("_codecs", "encode"): lambda text, _: text.encode("latin1"),  # how protocol 2 keeps bytes
-    ("builtins", "bytes"): lambda: b"",  # and these where there are none
+    ("_codecs", "encode"): lambda text, _: text.encode("latin1"),  # bytes in protocol 2
+    ("builtins", "bytes"): lambda: b"",  # empty bytes in protocol 2
     **{("builtins", kind.__name__): kind for kind in (list, tuple, int)},
     ("builtins", "dict"): _dict,
     ("builtins", "set"): _set,
@@ -172,20 +171,22 @@ _KNOWN: dict[tuple[str, str], Callable[..., Any]] = {
 
 
 def load_pickle(path: Path) -> Any:
-    """Return what a pickle holds, if that is plain containers, numbers, text and numpy arrays.
+    """Read a pickle of plain containers, numbers, text and numpy arrays.
 
     Raises:
-        DataError: missing, damaged, or it names anything else, which is neither imported nor called.
-        SizeError: it needs more memory than there is.
+        DataError: the file is missing or damaged, or names anything else, which is neither imported nor called.
+        SizeError: the content needs more memory than there is.
     """
     with parsing(path, "pickle"):
         return _Restricted(path, read_content(path)).load()
 
 
 def load_array(path: Path) -> np.ndarray:
-    """Return what an .npy file holds; objects in it as `load_pickle`.
+    """Read an .npy file; objects in the file are read as by `load_pickle`.
 
-    Raises: as `load_pickle`.
+    Raises:
+        DataError: the file is missing, damaged, or holds objects that `load_pickle` refuses.
+        SizeError: the content needs more memory than there is.
     """
     with parsing(path, ".npy"):
         data = read_content(path)
@@ -213,7 +214,7 @@ def load_array(path: Path) -> np.ndarray:
 
 
 class _Restricted(pickle._Unpickler):
-    """The steps that pickles of plain data are made of; each declared length meets the end of the file at once."""
+    """An unpickler with only the steps of plain data; a declared length beyond the end of the file fails at once."""
 
     stack: list[Any]
     append: Callable[[Any], None]
@@ -236,7 +237,7 @@ class _Restricted(pickle._Unpickler):
         self._path, self._left = path, 4 * len(data) + _SLACK
 
     def find_class(self, module: str, name: str) -> Any:
-        module = "builtins" if module == "__builtin__" else module  # Python 2's
+        module = "builtins" if module == "__builtin__" else module  # its name in Python 2
         if (module, name) in _KNOWN:
             return _KNOWN[module, name]
         raise DataError(
@@ -245,14 +246,14 @@ class _Restricted(pickle._Unpickler):
         )
 
     def spend(self, *values: Any) -> None:
-        """Count what is about to be copied: a few bytes could ask for the same large thing again and again."""
+        """Count the items that are about to be copied: a few bytes could ask for the same large object many times."""
         self._left -= sum(len(value) for value in values if isinstance(value, Sized) and not callable(value))
         if self._left < 0:
             raise Flaw("asks for more than it holds")
 
     def reduce(self) -> None:
         arguments, function = self.stack.pop(), self.stack[-1]
-        if not callable(function):  # what can be called came from `find_class`
+        if not callable(function):  # every function on the stack comes from `find_class`
             raise Flaw(f"calls {_kind(function)}")
         self.spend(*arguments)
         self.stack[-1] = function(*arguments)
@@ -294,7 +295,7 @@ class _Restricted(pickle._Unpickler):
         self.append(_frozen_set(values))
 
     def read_bytearray(self) -> None:
-        """Numpy's way to write what may be written to."""
+        """Read a bytearray, as which numpy writes the memory of a writable array."""
         self.append(self.read(int.from_bytes(self.read(8), "little")))
 
     def top(self, kind: type) -> Any:

@@ -1,4 +1,4 @@
-"""What is evaluated: a method on a model's features, or the masks that another program made."""
+"""Predictors, which are evaluated: a method on a model's features, or the masks that another program made."""
 
 from collections.abc import Callable, Iterator
 from functools import cached_property
@@ -10,21 +10,22 @@ from jaxtyping import Bool, Float, UInt8
 
 import insid3
 from insid3.concept import Concept
-from insid3.encoded import Encoded
 from insid3.errors import ConfigError, DataError, ImageError
 from insid3.eval.companions import Companions
 from insid3.eval.episodes import Episode, Pair, Recipe, View
-from insid3.eval.methods import METHODS
 from insid3.eval.reader import Reader
-from insid3.frame import inner_size
-from insid3.images import MAX_PIXELS, nearest, read_values, resize_image
-from insid3.masks import alpha_or_colours
-from insid3.pipeline import INSID3
-from insid3.together import Together, check_together
+from insid3.features.encoded import Encoded
+from insid3.features.patch_grid import inner_size
+from insid3.imaging.masks import alpha_or_colours
+from insid3.imaging.opening import MAX_PIXELS
+from insid3.imaging.read import read_values
+from insid3.imaging.resizing import nearest, resize_image
+from insid3.methods import METHODS
+from insid3.model import INSID3
+from insid3.transductive import Together, check_together
 
 T = TypeVar("T")
 ScoreAt = Literal["model", "original"]
-Size = tuple[int, int]
 
 
 class Material:
@@ -33,7 +34,7 @@ class Material:
     def __init__(self, episode: Episode | Pair, reader: Reader) -> None:
         self.episode, self._reader = episode, reader
         self._kept: dict[Any, Any] = {}
-        self.left_out: list[str] = []  #: of the masks that were read
+        self.left_out: list[str] = []  #: flaws of polygons that the masks read so far were made without
 
     @cached_property
     def target(self) -> UInt8[np.ndarray, "H W 3"]:
@@ -59,8 +60,8 @@ class Material:
     def reference_masks(self) -> list[Bool[np.ndarray, "_ _"]]:
         return [self._mask(view) for view in self._episode.references]
 
-    def other(self, view: View) -> UInt8[np.ndarray, "H W 3"]:
-        """Another picture of the same data."""
+    def read_other(self, view: View) -> UInt8[np.ndarray, "H W 3"]:
+        """Read a picture of another episode of the same data."""
         return self._reader.picture(view)
 
     def _mask(self, view: View, recipe: Recipe | None = None) -> Bool[np.ndarray, "h w"]:
@@ -75,7 +76,7 @@ class Material:
         return self.episode
 
     def once(self, key: Any, compute: Callable[[], T]) -> T:
-        """What `compute` gave when it was first asked for by that key: several models may share it."""
+        """Return the value of `compute`, called once for each key; several models may share the value."""
         if key not in self._kept:
             self._kept[key] = compute()
         found: T = self._kept[key]
@@ -91,30 +92,34 @@ class Prediction(NamedTuple):
 
 
 class Predictor(Protocol):
-    """What is evaluated."""
+    """A source of masks and points that is evaluated."""
 
-    settings: dict[str, Any]  #: what the results depend on
+    settings: dict[str, Any]  #: all settings on which the results depend
 
     def files(self, episode: Episode | Pair) -> list[Path]:
-        """What it reads besides the episode's own files."""
+        """Return the files that are read besides the episode's own."""
         ...
 
-    def segment(self, material: Material) -> Prediction: ...
+    def segment(self, material: Material) -> Prediction:
+        """Mark the concept of the references in the target."""
+        ...
 
-    def match(self, material: Material) -> Float[np.ndarray, "p 2"]: ...
+    def match(self, material: Material) -> Float[np.ndarray, "p 2"]:
+        """Return (x, y) of the source's points in the target, in pixels."""
+        ...
 
 
 class ModelPredictor:
-    """A method of the registry on a model's features.
+    """A method of `insid3.methods.METHODS` on a model's features.
 
     Args:
-        score_at: "model": masks are left at the size of the model's square, where the published evaluation scores them;
-            "original": they are brought to the target's size.
-        companions: other targets that help each episode; None for the published setting, where none does.
+        score_at: "model": masks stay at the size of the model's square, where the published evaluation scores them;
+            "original": masks are resized to the target's size.
+        companions: helper targets of each episode; None for the published setting, which has none.
 
     Raises:
-        ConfigError: an unknown method, tiles scored at the size of one square, or companions of another method or with
-            tiles.
+        ConfigError: the method is unknown, `tile` is set and masks are scored at the model's square, or `companions`
+            is given with `tile` or with another method than "insid3".
     """
 
     def __init__(
@@ -154,8 +159,8 @@ class ModelPredictor:
         target = self._target(material)
         pairs = zip(material.references, material.reference_masks, strict=True)
         shots = [(picture, mask) for picture, mask in pairs if mask.any()]
-        if not shots:  # a part may lie outside of its object's box
-            return Prediction(np.zeros(target.frame.size, bool), 0.0, "the reference's mask is empty")
+        if not shots:  # a part may lie outside the box of its object
+            return Prediction(np.zeros(target.grid.size, bool), 0.0, "the reference's mask is empty")
         config = self.model.config
 
         def made() -> Concept:
@@ -163,20 +168,20 @@ class ModelPredictor:
 
         concept = material.once(("concept", config.size, config.fit), made)
         if self.companions:
-            together = Together.of(self.model, [concept], self._pool(material, self.companions))
+            together = Together.from_pool(self.model, [concept], self._pool(material, self.companions))
             (concept,) = together.concepts_for(self.model, target)
-        found = METHODS[self.method](self.model, target, concept)
+        found = METHODS[self.method](target, concept, self.model.config, self.model.cache)
         return Prediction(found.mask, found.score, found.reason)
 
     def match(self, material: Material) -> Float[np.ndarray, "p 2"]:
         assert isinstance(material.episode, Pair)
         concept = self.model.concept(material.references)
         size = material.references[0].shape[1::-1]
-        points = np.clip(material.episode.source_points, 0, size)  # some are labelled outside of their picture
+        points = np.clip(material.episode.source_points, 0, size)  # some are labelled outside their picture
         return self.model.match(material.target, concept, points).xy
 
     def _target(self, material: Material) -> Encoded:
-        """The target as this model encodes it; models that differ in later stages share its tokens and clusters."""
+        """Encode the target; models that differ only in later stages share the tokens and clusters."""
         config = self.model.config
         picture = material.target
         if self.score_at == "model":
@@ -186,10 +191,10 @@ class ModelPredictor:
         return material.once(key, lambda: self.model.encode(picture)).showing(picture, config)
 
     def _pool(self, material: Material, companions: Companions) -> Iterator[tuple[View, Encoded]]:
-        """Those that can be read; the others fail as targets of their own."""
-        for view in companions.of(material.episode):
+        """Encode the helper targets that can be read; the others fail in their own episodes."""
+        for view in companions.list_helpers(material.episode):
             try:
-                picture = material.other(view)
+                picture = material.read_other(view)
             except (ImageError, DataError):
                 continue
             if self.score_at == "model":
@@ -198,13 +203,13 @@ class ModelPredictor:
 
 
 class FolderPredictor:
-    """Masks that any other program made of the same episodes: one picture per episode, <id>.png, above 0 where it is.
+    """Masks that another program made of the same episodes, one file <id>.png for each; values above 0 are marked.
 
     Args:
-        score_at: "model": at the mask's own size; "original": brought to the target's size (nearest).
+        score_at: "model": masks are scored at their own size; "original": masks are resized to the target's size.
 
     Raises:
-        DataError: no such folder.
+        DataError: `folder` is not a folder.
     """
 
     def __init__(self, folder: Path, score_at: ScoreAt = "model", max_pixels: int = MAX_PIXELS) -> None:

@@ -1,4 +1,4 @@
-"""Pictures and masks of episodes, as arrays."""
+"""Pictures and masks of episodes, read as arrays."""
 
 from collections.abc import Callable
 from functools import cache, lru_cache
@@ -8,52 +8,52 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, UInt8
 
+from insid3.checks.parsing import Flaw, as_list, parsing, read_json, shown
 from insid3.errors import DataError, ImageError
 from insid3.eval.episodes import Recipe, View
-from insid3.eval.outlines import Pointless, rasterised
+from insid3.eval.outlines import Pointless, Size, rasterised
 from insid3.eval.pickles import load_array, load_pickle
-from insid3.images import MAX_PIXELS, picture_size, read_image, read_mask, read_values
-from insid3.masks import one_channel
-from insid3.parsing import Flaw, as_list, parsing, read_json, shown
-
-Size = tuple[int, int]
+from insid3.imaging.masks import one_channel, read_mask
+from insid3.imaging.opening import MAX_PIXELS
+from insid3.imaging.read import picture_size, read_image, read_values
 
 
 class Reader:
-    """Reads below a folder; the annotation files last used stay in memory.
+    """A reader of the files below a folder, which keeps the annotation files last used in memory.
 
     Args:
-        upright: apply EXIF orientation to pictures. The published evaluations do not.
-        max_pixels: larger pictures are refused.
+        upright: whether to apply the EXIF orientation to pictures; the published evaluations do not.
+        max_pixels: limit of height x width; larger pictures are refused.
 
     Attributes:
-        left_out: what of the masks that were read was not, a text each.
+        left_out: flaws of polygons that the masks read so far were made without.
     """
 
     def __init__(self, root: Path, *, upright: bool = False, max_pixels: int = MAX_PIXELS) -> None:
         self.root, self.upright, self.max_pixels = root, upright, max_pixels
         self.left_out: list[str] = []
         self._texts = lru_cache(4096)(self._annotations)
-        self._arrays = lru_cache(2)(self._annotations)  # ten megabytes each
+        self._arrays = lru_cache(2)(self._annotations)  # few, because each takes ten megabytes
         self.size: Callable[[str], Size] = cache(lambda file: picture_size(root / file, upright=upright))
 
     def annotations(self, file: str) -> Any:
-        """What is in a .json, .pkl or .npy file.
+        """Read a .json, .pkl or .npy file.
 
         Raises:
-            DataError: missing, damaged, or a pickle with code in it.
+            DataError: the file is missing or damaged, or is a pickle with code.
         """
         return (self._arrays if file.endswith(".npy") else self._texts)(file)
 
     def picture(self, view: View) -> UInt8[np.ndarray, "h w 3"]:
+        """Read the picture of a view, cut to the view's box."""
         return self._cut(read_image(self.root / view.picture, self.max_pixels, upright=self.upright), view)
 
     def mask(self, view: View, recipe: Recipe | None = None) -> Bool[np.ndarray, "h w"]:
-        """Of the view's concept, or of another recipe for the same picture; may be empty.
+        """Read the mask of a view, or of another recipe for the same picture; the mask may be empty.
 
         Raises:
-            DataError: a file that holds something else than the recipe asks for.
-            ImageError: a file that cannot be read.
+            DataError: the file does not hold a mask as the recipe asks for.
+            ImageError: the file cannot be read.
         """
         kind, file, *arguments = recipe or view.mask
         (height, width), path = self.size(view.picture), self.root / file
@@ -97,11 +97,11 @@ class Reader:
 
 
 class Readers:
-    """A reader for the published data sets, and one for each folder of a user's own; none reads a file twice.
+    """The readers of an evaluation: one for the published data sets, and one for each folder of a user's own.
 
     Args:
         data_root: folder that holds the published data sets.
-        max_pixels: larger pictures are refused.
+        max_pixels: limit of height x width; larger pictures are refused.
     """
 
     def __init__(self, data_root: Path | None = None, max_pixels: int = MAX_PIXELS) -> None:
@@ -109,11 +109,11 @@ class Readers:
         self._kept: dict[str | None, Reader] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Other processes read for themselves."""
+        """Pickle without the files in memory: other processes read for themselves."""
         return Readers, (self._data_root, self._max_pixels)
 
     def __call__(self, root: str | None, what: str = "this") -> Reader:
-        """For an `EpisodeList.root`; DataError: there is no data root."""
+        """Return the reader of an `EpisodeList.root`; DataError if the data root is needed and not known."""
         if root is None and self._data_root is None:
             raise DataError(f"{what} needs the folder that holds the data sets: --data-root DIR")
         if root not in self._kept:
@@ -124,7 +124,7 @@ class Readers:
 
 
 def lookup(data: Any, *keys: Any) -> Any:
-    """Return `data[key][key]...` of an annotation file; Flaw if it is laid out otherwise."""
+    """Return `data[key][key]...` of an annotation file; Flaw if there is no such entry."""
     for key in keys:
         try:
             data = data[key]
@@ -134,7 +134,7 @@ def lookup(data: Any, *keys: Any) -> Any:
 
 
 def _union(reader: Reader, segmentations: list[Any], size: Size, file: str) -> Bool[np.ndarray, "H W"]:
-    """Of all annotations that have a polygon of three points, or a run-length code; Flaw if there is none."""
+    """Return the union of all annotations with a polygon of three points or a run-length code; Flaw if none has one."""
     mask, left_out, pointless = np.zeros(size, bool), list[str](), list[Pointless]()
     for segmentation in segmentations:
         try:
@@ -168,8 +168,8 @@ def _label(reader: Reader, size: Size, file: str, value: int) -> np.ndarray:
 
 def _lvis(reader: Reader, size: Size, file: str, category: int, image: str) -> np.ndarray:
     found = lookup(reader.annotations(file), category, image, "annotations")
-    its = [lookup(annotation, "segmentation") for annotation in as_list(found, "annotations")]
-    return _union(reader, its, size, file)
+    segmentations = [lookup(annotation, "segmentation") for annotation in as_list(found, "annotations")]
+    return _union(reader, segmentations, size, file)
 
 
 def _paco(reader: Reader, size: Size, file: str, image: int, category: int, thing: int) -> np.ndarray:
@@ -194,11 +194,11 @@ def _track(reader: Reader, size: Size, file: str, frame: int) -> np.ndarray:
 
 MASKS: dict[str, Callable[..., Bool[np.ndarray, "H W"]]] = {
     "value": _value,  # file, value: pixels of one value
-    "label": _label,  # file, value: the same, of users' masks, which may have another size or be turned
+    "label": _label,  # file, value: pixels of one value in a user's mask, which may have another size or be turned
     "grey": _grey,  # file: grey levels of 128 and more
-    "any": _any,  # file, void: all above 0 but what is void, and what else `read_mask` knows about users' masks
-    "lvis": _lvis,  # file, category, image: union of its annotations
-    "paco": _paco,  # file, image, category, object: union of its annotations
-    "pascal": _pascal,  # file, index of the object, part: union of its pieces
-    "track": _track,  # file, frame: the first of its tracks
+    "any": _any,  # file, void: pixels that `read_mask` marks in a user's mask, without those of the value `void`
+    "lvis": _lvis,  # file, category, image: union of the category's annotations in the image
+    "paco": _paco,  # file, image, category, object: union of the annotations of the object's part
+    "pascal": _pascal,  # file, index of the object, part: union of the part's pieces
+    "track": _track,  # file, frame: the frame's first track
 }

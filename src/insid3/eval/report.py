@@ -1,4 +1,4 @@
-"""A run as something to read: report.md, report.html, plots and pictures."""
+"""The report of a run: report.md, report.html, plots and pictures."""
 
 import io
 import re
@@ -14,7 +14,6 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from insid3.draw import matches, overlay, sheet
 from insid3.errors import Insid3Error, MissingExtraError
 from insid3.eval import published
 from insid3.eval.datasets import DATASETS
@@ -24,12 +23,15 @@ from insid3.eval.outcome import Outcome
 from insid3.eval.predict import Material
 from insid3.eval.reader import Reader, Readers
 from insid3.eval.used import used_settings
-from insid3.images import nearest, read_values
-from insid3.labels import MAGENTA
+from insid3.imaging.colours import MAGENTA
+from insid3.imaging.draw import matches, overlay, sheet
+from insid3.imaging.read import read_values
+from insid3.imaging.resizing import nearest
 from insid3.storage import write_bytes, write_picture, write_text
 
 _TRUTH = (0, 158, 115)
-_SHOWN = 4  # episodes in a sheet of the best or the worst
+_PCK = {"by image": "pck", "by image, mean of categories": "pck_mean_over_categories", "by point": "pck_by_point"}
+_SHOWN = 4  # episodes on a sheet of the best or the worst
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; color: #18181b; }
 table { border-collapse: collapse; margin: 1rem 0; } td, th { padding: .25rem .8rem; border-bottom: 1px solid #d4d4d8; }
@@ -39,25 +41,25 @@ img { max-width: 100%; } code { background: #f4f4f5; padding: 0 .3rem; } h1, h2,
 
 
 def check_installed() -> None:
-    """Fail before hours of work.
+    """Check, before hours of work, that the packages of the extra "evaluate" are there.
 
     Raises:
-        MissingExtraError: a package of the extra is missing.
+        MissingExtraError: a package is missing.
     """
     if not all(find_spec(package) for package in ("markdown_it", "matplotlib", "pycocotools")):
         raise MissingExtraError("evaluate", "evaluate")
 
 
 def title(name: str, found: Mapping[str, Any]) -> str:
-    """What a set is called; a user's own may have a published set's short name."""
+    """Return the title of a set; a user's own set keeps its name, even if that is the name of a published set."""
     return DATASETS[name].title if found["dataset"] in DATASETS else name
 
 
 def text_of(results: Mapping[str, Any], *, figures: Mapping[str, Mapping[str, str]] | None = None) -> str:
-    """The run in Markdown.
+    """Return the report of a run in Markdown.
 
     Args:
-        figures: plots and pictures of each set, by what they show; files relative to the report.
+        figures: files of plots and pictures, relative to the report, by set and heading.
     """
     settings, beside = results["settings"], published.follows_paper(results["settings"])
     masks = {name: found for name, found in results["sets"].items() if "miou" in found}
@@ -75,6 +77,7 @@ def text_of(results: Mapping[str, Any], *, figures: Mapping[str, Mapping[str, st
 
 
 def html_of(markdown: str) -> str:
+    """Return the HTML page of a report in Markdown."""
     from markdown_it import MarkdownIt
 
     body = MarkdownIt("commonmark", {"html": False}).enable("table").render(markdown)
@@ -85,13 +88,13 @@ def html_of(markdown: str) -> str:
 
 
 def write_report(folder: Path, name: str, markdown: str) -> None:
-    """`name`.md and `name`.html."""
+    """Write `name`.md and `name`.html."""
     write_text(folder / f"{name}.md", markdown)
     write_text(folder / f"{name}.html", html_of(markdown))
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """A table in Markdown, numbers to the right."""
+    """Return the lines of a table in Markdown, with all columns but the first aligned to the right."""
     rows = [head, ["---"] + ["---:"] * (len(head) - 1), *rows]
     cells = ["| " + " | ".join(" ".join(cell.split()).replace("|", "&#124;") for cell in row) + " |" for row in rows]
     return [*cells, ""]
@@ -134,8 +137,8 @@ def _mask_table(masks: Mapping[str, Any], mean: float | None, beside: bool) -> l
     for name, found in masks.items():
         rows.append([f"**{title(name, found)}**", *_mask_cells(found, _figure(found, *found["folds"]), beside)])
         if len(found["folds"]) > 1:
-            for fold, its in found["folds"].items():
-                rows.append([f"fold {fold}", *_mask_cells(its, _figure(found, fold), beside)])
+            for fold, numbers in found["folds"].items():
+                rows.append([f"fold {fold}", *_mask_cells(numbers, _figure(found, fold), beside)])
     if len(masks) > 1 and mean is not None:
         figures = {(found["dataset"], found["shots"]): _figure(found, *found["folds"]) for found in masks.values()}
         whole = figures == published.NINE
@@ -145,7 +148,7 @@ def _mask_table(masks: Mapping[str, Any], mean: float | None, beside: bool) -> l
 
 
 def _figure(found: Mapping[str, Any], *folds: str) -> float | None:
-    """The paper's, for these folds of a set."""
+    """Return the paper's figure for these folds of a set."""
     dataset = DATASETS.get(found["dataset"])
     if dataset is None:
         return None
@@ -173,14 +176,9 @@ def _beside(value: float, figure: float | None) -> list[str]:
 def _point_table(points: Mapping[str, Any], settings: Mapping[str, Any], beside: bool) -> list[str]:
     rows = []
     for name, found in points.items():
-        kinds = {
-            "by image": "pck",
-            "by image, mean of categories": "pck_mean_over_categories",
-            "by point": "pck_by_point",
-        }
         if found["pck"] is None:
             continue
-        for kind, key in kinds.items():
+        for kind, key in _PCK.items():
             rows.append(
                 [f"{title(name, found)}, {kind}", str(found["episodes"]), *(f"{v:.1f}" for v in found[key].values())]
             )
@@ -211,12 +209,12 @@ def _notes(results: Mapping[str, Any], masks: Mapping[str, Any], beside: bool) -
     if unseen:
         lines += [f"Classes without an episode count as 0, as published ({'; '.join(unseen)})."]
     for name, found in results["sets"].items():
-        its = title(name, found)
-        lines += [f"{its}: {note}." for note in found.get("notes", [])]
-        lines += [f"{its}: class {cls} is left out, it {why}." for cls, why in found.get("left_out", {}).items()]
-        lines += [f"{its}: {_ignored(found['ignored'])}."] if found.get("ignored") else []
+        heading = title(name, found)
+        lines += [f"{heading}: {note}." for note in found.get("notes", [])]
+        lines += [f"{heading}: class {cls} is left out, it {why}." for cls, why in found.get("left_out", {}).items()]
+        lines += [f"{heading}: {_ignored(found['ignored'])}."] if found.get("ignored") else []
         if polygons := found.get("polygons_left_out"):
-            lines += [f"{its}: {polygons} polygons of fewer than three points were left out of masks."]
+            lines += [f"{heading}: {polygons} polygons of fewer than three points were left out of masks."]
     if results["errors"]:
         lines += [f"**{results['errors']} episodes failed** and are in no number: see `error` in results.jsonl."]
     return [line for each in lines for line in (each, "")]
@@ -232,7 +230,7 @@ def _ignored(found: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class Illustrator:
-    """Plots and pictures of a run, below its folder."""
+    """Write the plots and pictures of a run into the run's folder."""
 
     folder: Path
     outcomes: Mapping[str, Outcome]
@@ -240,12 +238,12 @@ class Illustrator:
     def figures(
         self, lists: Sequence[EpisodeList], results: Mapping[str, Any], readers: Readers
     ) -> dict[str, dict[str, str]]:
-        """Of each set: classes, best and worst episodes; files relative to the folder."""
+        """Draw classes, best and worst episodes; return the files, relative to the folder, by set and heading."""
         files: dict[str, dict[str, str]] = {}
         for name, found in results["sets"].items():
             files[name] = self._classes(name, found)
             episodes = [
-                (episode, each.classes[episode.cls], readers(each.root))  # a class may have another name in each fold
+                (episode, each.classes[episode.cls], readers(each.root))  # folds may name a class differently
                 for each in lists
                 if each.set == name
                 for episode in each.episodes
@@ -271,7 +269,7 @@ class Illustrator:
         label = "PCK@0.10" if "categories" in found else "IoU"
         if named:
             axes.barh(range(len(bars)), values, color="#e6008c")
-            axes.set_yticks(range(len(bars)), names, parse_math=False)  # "$" is a letter
+            axes.set_yticks(range(len(bars)), names, parse_math=False)  # "$" in a name is no formula
             axes.set_xlabel(f"{label}, per cent")
             axes.set_xlim(0, 100)
             axes.margins(y=0.01)
@@ -294,7 +292,7 @@ class Illustrator:
             if (outcome := self.outcomes.get(episode.id)) is not None and outcome.iou is not None
         ]
         scored.sort(key=lambda each: (each[0], each[1].id))
-        worst, best = min(_SHOWN, len(scored) // 2), min(_SHOWN, -(-len(scored) // 2))  # none is in both
+        worst, best = min(_SHOWN, len(scored) // 2), min(_SHOWN, -(-len(scored) // 2))  # no episode is on both sheets
         files = {}
         for kind, chosen in (("worst", scored[:worst]), ("best", scored[::-1][:best])):
             rows = [row for value, episode, cls, reader in chosen if (row := self._row(episode, cls, reader, value))]
@@ -309,7 +307,7 @@ class Illustrator:
     def _row(
         self, episode: Episode | Pair, cls: str, reader: Reader, value: float
     ) -> list[tuple[UInt8[np.ndarray, "_ _ 3"], str]]:
-        """Pictures and captions; nothing where they cannot be read any more."""
+        """Return the pictures and captions of an episode; none if a file cannot be read any more."""
         material = Material(episode, reader)
         try:
             if isinstance(episode, Pair):

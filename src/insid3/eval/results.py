@@ -1,4 +1,4 @@
-"""From outcomes to the numbers of a run: `results.json`."""
+"""The numbers of a run, computed from the outcomes: the content of `results.json`."""
 
 import os
 import platform
@@ -30,16 +30,17 @@ _PACKAGES = ("torch", "torchvision", "timm", "openvino", "numpy", "pillow", "pyc
 def results(
     lists: Sequence[EpisodeList], outcomes: Mapping[str, Outcome], settings: Mapping[str, Any], limit: int | None = None
 ) -> dict[str, Any]:
-    """All numbers of a run, in per cent, with what they depend on.
+    """Return all numbers of a run, in per cent, with settings, versions and machine.
 
-    `miou` is the mean over the segmentation sets, a set's that over its folds, a fold's that over its classes: of a
-    published set all of them, of a user's own those that occur. Intervals: 95 %, bootstrap over episodes.
+    `miou` is the mean over the segmentation sets. The mIoU of a set is the mean over its folds, that of a fold the mean
+    over its classes: over all classes of a published set, over those that occur in a user's own.
+    Intervals: 95 %, bootstrap over episodes.
     """
     sets: dict[str, dict[str, Any]] = {}
     for name in dict.fromkeys(each.set for each in lists):
         mine = [each for each in lists if each.set == name]
         found = (_points if mine[0].has_points else _masks)(mine, outcomes)
-        sets[name] = {"dataset": mine[0].dataset, "shots": mine[0].shots, **found, **_told(mine, outcomes)}
+        sets[name] = {"dataset": mine[0].dataset, "shots": mine[0].shots, **found, **_remarks(mine, outcomes)}
     mious = [found["miou"] for found in sets.values() if "miou" in found]
     done = [outcomes[episode.id] for each in lists for episode in each.episodes if episode.id in outcomes]
     return {
@@ -51,15 +52,11 @@ def results(
         "doubtful": sum(outcome.is_doubtful for outcome in done),
         "left_out": sum(len(each.left_out) for each in lists),
         "settings": dict(settings),
-        "seed": max(each.seed for each in lists),  # 0 where nothing is drawn
+        "seed": max(each.seed for each in lists),  # a list that is not drawn has 0
         "limit": limit,
         "episodes_hash": digest_of(lists),
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
-        "machine": {
-            "platform": platform.platform(),
-            "processor": _processor(),
-            "cores": os.cpu_count(),
-        },
+        "machine": {"platform": platform.platform(), "processor": _processor(), "cores": os.cpu_count()},
         "seconds": round(sum(outcome.seconds for outcome in done), 3),
     }
 
@@ -87,7 +84,7 @@ def _masks(lists: Sequence[EpisodeList], outcomes: Mapping[str, Outcome]) -> dic
             **_counted(each, outcomes),
             "classes": _classes(each, tally),
         }
-    whole = len(samples) == len(lists)  # a fold of which nothing could be run has no numbers, nor has its set
+    whole = len(samples) == len(lists)  # a fold without outcomes has no numbers, and so its set has none
     return {
         **{key: float(np.mean([fold[key] for fold in folds.values()])) if whole else None for key in _MEANS},
         "interval": interval(np.mean(samples, 0)) if whole else None,
@@ -96,8 +93,8 @@ def _masks(lists: Sequence[EpisodeList], outcomes: Mapping[str, Outcome]) -> dic
     }
 
 
-def _told(lists: Sequence[EpisodeList], outcomes: Mapping[str, Outcome]) -> dict[str, Any]:
-    """What of a set was left out, and which pixels did not count; nothing where there is none."""
+def _remarks(lists: Sequence[EpisodeList], outcomes: Mapping[str, Outcome]) -> dict[str, Any]:
+    """Return what was left out of a set, and how many pixels were ignored; only entries that are not empty."""
     left_out = {cls: why for each in lists for cls, why in each.left_out.items()}
     notes = [note for each in lists for note in each.notes]
     masked = [e for each in lists for e in each.episodes if isinstance(e, Episode) and e.ignore is not None]
@@ -112,13 +109,8 @@ def _told(lists: Sequence[EpisodeList], outcomes: Mapping[str, Outcome]) -> dict
         "values": sorted({e.ignore[2] for e in masked if e.ignore and len(e.ignore) > 2}),
     }
     polygons = sum(outcomes[e.id].left_out for each in lists for e in each.episodes if e.id in outcomes)
-    told = {
-        "left_out": left_out,
-        "notes": notes,
-        "ignored": ignored if masked else None,
-        "polygons_left_out": polygons,
-    }
-    return {name: value for name, value in told.items() if value}
+    remarks = {"left_out": left_out, "notes": notes, "ignored": masked and ignored, "polygons_left_out": polygons}
+    return {name: value for name, value in remarks.items() if value}
 
 
 def _classes(each: EpisodeList, tally: Tally) -> dict[str, dict[str, Any]]:
@@ -139,9 +131,8 @@ def _points(lists: Sequence[EpisodeList], outcomes: Mapping[str, Outcome]) -> di
     counted = _summed({str(each.fold): _counted(each, outcomes) for each in lists})
     if not done:
         return {"pck": None, **counted}
-    marks = [
-        np.arange(len(o.found or ()))[:, None] < np.array(o.correct) for o in done
-    ]  # which points they are is no matter
+    # PCK depends on the number of correct points alone, so the first points stand for them.
+    marks = [np.arange(len(o.found or ()))[:, None] < np.array(o.correct) for o in done]
     classes = [outcome.cls for outcome in done]
     by_image, by_point = pck(classes, marks), pck(classes, marks, pck_by_point)
     samples = bootstrap_mean(np.array([100 * each.mean(0) for each in marks]), seed=1)
@@ -163,7 +154,7 @@ def _by_alpha(values: np.ndarray) -> dict[str, float]:
 
 
 def _done(each: EpisodeList, outcomes: Mapping[str, Outcome]) -> list[Outcome]:
-    """In the order of the list, whatever the order in which they were computed."""
+    """Return the outcomes without an error, in the order of the list."""
     found = [outcomes[episode.id] for episode in each.episodes if episode.id in outcomes]
     return [outcome for outcome in found if outcome.error is None]
 
@@ -187,7 +178,7 @@ def _version(package: str) -> str | None:
 
 def _processor() -> str:
     try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:  # noqa: PTH123  not a file of ours
+        with open("/proc/cpuinfo", encoding="utf-8") as file:  # noqa: PTH123  reads a file of the system
             return next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or sys.platform

@@ -1,4 +1,4 @@
-"""Episodes one by one, each with its line on disk before the next; a second run continues."""
+"""Evaluation runs: the outcome of each episode is on disk before the next one starts, so that a run can continue."""
 
 import json
 import time
@@ -12,6 +12,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from insid3.batch.writers import write_mask
+from insid3.checks.parsing import as_dict, clipped, parsing, read_json
 from insid3.errors import ConceptError, ConfigError, DataError, ImageError, OutputError, SizeError
 from insid3.eval import episodes as episode_lists
 from insid3.eval.episodes import Episode, EpisodeList, Pair, files_of
@@ -19,19 +20,18 @@ from insid3.eval.metrics import Counts, Tally, boundary_counts, correct, counts
 from insid3.eval.outcome import Outcome, read_outcomes
 from insid3.eval.predict import Material, Predictor
 from insid3.eval.reader import Readers
-from insid3.images import nearest
-from insid3.parsing import as_dict, clipped, parsing, read_json
-from insid3.storage import append_line, differences, flat, saying, sweep, write_lines, write_text, writing
+from insid3.imaging.resizing import nearest
+from insid3.storage import append_line, differences, flat, output_errors, sweep, write_lines, write_text, writing
 
-_NAMED = 10  # missing files that the message names
-_MADE = ("results.json", "report.md", "report.html")  # from the outcomes, at the end
+_NAMED = 10  # missing files that a message names
+_MADE = ("results.json", "report.md", "report.html")  # made from the outcomes when all are there
 
 
 class Record:
-    """A folder of results of one predictor: run.json, results.jsonl, masks/.
+    """The folder with the results of one predictor: run.json, results.jsonl, masks/.
 
     Raises:
-        OutputError: it holds results of other settings, or files of somebody else.
+        OutputError: the folder holds results of other settings, or files of another program.
     """
 
     def __init__(self, folder: Path, predictor: Predictor, *, overwrite: bool = False) -> None:
@@ -40,22 +40,24 @@ class Record:
         if overwrite:
             self._remove("results.jsonl", "run.json", *_MADE)
         self.outcomes = {outcome.id: outcome for outcome in self._outcomes() if outcome.error is None}
-        if self._lines_file.exists():  # without a last line that was cut off, and what is to be tried again
+        if self._lines_file.exists():  # drops a last line that was cut off, and episodes that failed
             write_lines(self._lines_file, map(asdict, self.outcomes.values()))
         write_text(self._settings_file, json.dumps(predictor.settings, indent=1))
 
     def has(self, episode: Episode | Pair, fingerprint: str, files: str) -> bool:
+        """Tell whether the episode's outcome is there, made from the same episode and files."""
         found = self.outcomes.get(episode.id)
         return found is not None and (found.fingerprint, found.files) == (fingerprint, files)
 
     def add(self, outcome: Outcome) -> None:
-        self._remove(*_MADE)  # of an earlier end
+        """Write the outcome, and remove the reports that lack it."""
+        self._remove(*_MADE)
         append_line(self._lines_file, asdict(outcome))
         self.outcomes[outcome.id] = outcome
 
     def _remove(self, *names: str) -> None:
         for name in names:
-            with saying(self.folder / name):
+            with output_errors(self.folder / name):
                 (self.folder / name).unlink(missing_ok=True)
 
     def _outcomes(self) -> list[Outcome]:
@@ -84,8 +86,8 @@ class Record:
         return outcomes
 
 
-class Running:
-    """What a progress bar shows of a list: mIoU over the classes seen so far, or the mean PCK at 0.10."""
+class RunningScore:
+    """The score of a list so far: mIoU over the classes that occurred, or the mean PCK at 0.10."""
 
     def __init__(self, episodes: EpisodeList) -> None:
         self._tally, self._points = Tally(episodes.classes), list[float]()
@@ -103,13 +105,14 @@ class Running:
 
 
 @dataclass
-class Told:
-    """Count what a run did, of all predictors together.
+class Totals:
+    """Numbers of outcomes in a run, over all predictors.
 
     Attributes:
-        scored, empty, doubtful: of those, masks with nothing in them, and with a low score.
-        failed: there is an error in the place of a result.
-        done_before: there was a result, so that nothing was done.
+        scored: outcomes with a result.
+        empty, doubtful: scored masks that are empty, or have a low score.
+        failed: outcomes with an error.
+        done_before: outcomes that were there before the run.
     """
 
     scored: int = 0
@@ -131,7 +134,7 @@ Elsewhere = Callable[[list[dict[str, Any]]], Iterator[dict[str, Any]]]
 
 @dataclass(frozen=True)
 class _Todo:
-    """An episode of a list, and which records lack it, with the state of the files from which each is made."""
+    """An episode to run, with the hash of its files for each record that lacks the outcome."""
 
     list: EpisodeList
     index: int
@@ -139,18 +142,18 @@ class _Todo:
 
 
 class Evaluation:
-    """Every predictor on every episode of the lists.
+    """An evaluation of every predictor on every episode of the lists.
 
     Args:
-        predictors: by the folder below `output` that its results go to; "." is `output` itself.
-        output: locked while this lives; close with `with`.
-        masks: keep the predicted masks.
+        predictors: predictors by the folder of their results below `output`; "." is `output` itself.
+        output: folder that stays locked until `close`, or the end of a `with` block.
+        masks: whether to write the predicted masks.
 
     Attributes:
-        told: what `run` did.
+        totals: numbers of outcomes, which `run` updates.
 
     Raises:
-        OutputError: another run writes there, or wrote there with other settings.
+        OutputError: another run writes to `output`, or wrote there with other settings.
         DataError: files of the episodes are missing.
     """
 
@@ -165,14 +168,14 @@ class Evaluation:
         overwrite: bool = False,
     ) -> None:
         self.lists, self.readers, self.masks = list(lists), readers or Readers(), masks
-        self.told = Told()
+        self.totals = Totals()
         check_files(self.lists, self.readers, list(predictors.values()))
         for each in self.lists:
             if each.root is not None and Path(each.root).resolve() == output.resolve():
                 raise OutputError(f"{output} holds the data of {each.set!r}: use another output folder")
         writing(lambda: output.mkdir(parents=True, exist_ok=True))
         self.output, self._lock = output, FileLock(output / "lock")
-        with saying(output / "lock"):
+        with output_errors(output / "lock"):
             try:
                 self._lock.acquire(timeout=0)
             except Timeout as error:  # an OSError too
@@ -199,23 +202,21 @@ class Evaluation:
     def close(self) -> None:
         self._lock.release()
 
-    def run(
-        self, elsewhere: Callable[[list[dict[str, Any]]], Iterator[dict[str, Any]]] | None = None
-    ) -> Iterator[Done]:
-        """Every episode with each predictor's outcome once it is on disk; at once where it was there.
+    def run(self, elsewhere: Elsewhere | None = None) -> Iterator[Done]:
+        """Run all episodes; yield the list and each predictor's outcome of an episode, once the outcomes are on disk.
 
         Args:
-            elsewhere: does the episodes in the place of this process (`eval.remote`), in an order of its own.
+            elsewhere: runs the episodes in other processes (`evaluate_on_ray`), in an order of its own.
 
         Raises:
-            OutputError: the folder cannot be written to; what is done is kept.
+            OutputError: the folder cannot be written to; earlier outcomes are kept.
         """
         left: dict[tuple[int, int], _Todo] = {}
         for number, each in enumerate(self.lists):
             reader = self.readers(each.root)
             for i, episode in enumerate(each.episodes):
                 todo = _Todo(each, i, self._missing(each, i, reader.root))
-                self.told.done_before += len(self.records) - len(todo.files)
+                self.totals.done_before += len(self.records) - len(todo.files)
                 if elsewhere and todo.files:
                     left[number, i] = todo
                     continue
@@ -228,10 +229,10 @@ class Evaluation:
                 yield self._done(left[item["list"], item["episode"]], item["found"])
 
     def _missing(self, each: EpisodeList, index: int, root: Path) -> dict[str, str]:
-        """Of the records without the episode: the state of the files from which it is made."""
+        """Return the hash of the episode's files for each record that lacks the episode's outcome."""
         episode, fingerprint = each.episodes[index], each.fingerprints[index]
-        its = [root / file for file in files_of(episode)]
-        states = {name: _state([*its, *record.predictor.files(episode)]) for name, record in self.records.items()}
+        files = [root / file for file in files_of(episode)]
+        states = {name: _state([*files, *record.predictor.files(episode)]) for name, record in self.records.items()}
         return {n: state for n, state in states.items() if not self.records[n].has(episode, fingerprint, state)}
 
     def _done(self, todo: _Todo, found: dict[str, dict[str, Any]]) -> Done:
@@ -240,13 +241,13 @@ class Evaluation:
             own = Outcome(
                 episode.id, each.fingerprints[todo.index], each.set, each.fold, episode.cls, files=todo.files[name]
             )
-            outcome = Outcome.of({**asdict(own), **values})
+            outcome = Outcome.from_line({**asdict(own), **values})
             self.records[name].add(outcome)
-            self.told.add(outcome)
+            self.totals.add(outcome)
         return each, [record.outcomes[episode.id] for record in self.records.values()]
 
     def masks_of(self, name: str) -> Path | None:
-        """Where a record's masks go, None: nowhere."""
+        """Return the folder of a record's masks; None if masks are not written."""
         return self.output / name / "masks" if self.masks else None
 
     @staticmethod
@@ -259,10 +260,10 @@ class Evaluation:
 
 
 def attempt(material: Material, predictor: Predictor, masks: Path | None) -> dict[str, Any]:
-    """What came out of an episode, as `Outcome` has it.
+    """Run one episode and return the fields of its `Outcome`.
 
     Args:
-        masks: folder for the mask that was found.
+        masks: folder for the found mask; None: the mask is not written.
     """
     start, episode = time.perf_counter(), material.episode
     try:
@@ -270,7 +271,7 @@ def attempt(material: Material, predictor: Predictor, masks: Path | None) -> dic
             found = _points(material, episode, predictor)
         else:
             found = _mask(material, predictor, masks)
-    except (ImageError, DataError, ConceptError, SizeError, ConfigError) as error:  # points that are no numbers
+    except (ImageError, DataError, ConceptError, SizeError, ConfigError) as error:  # ConfigError: points are not finite
         found = {"error": str(error)}
     return {**found, "seconds": round(time.perf_counter() - start, 3)}
 
@@ -308,12 +309,12 @@ def _points(material: Material, pair: Pair, predictor: Predictor) -> dict[str, A
 
 
 def check_files(lists: Sequence[EpisodeList], readers: Readers, predictors: Sequence[Predictor] = ()) -> None:
-    """Name what is missing before anything runs.
+    """Check that all files are there before an evaluation starts.
 
     Raises:
-        DataError: files of the episodes, or of the predictors, are not there.
+        DataError: files of the episodes, or of the predictors, are missing.
     """
-    files: dict[Path, None] = {}  # in order, each once
+    files: dict[Path, None] = {}  # an ordered set
     for each in lists:
         root = readers(each.root, each.dataset).root
         for episode in each.episodes:
@@ -327,6 +328,6 @@ def check_files(lists: Sequence[EpisodeList], readers: Readers, predictors: Sequ
 
 
 def _state(files: Sequence[Path]) -> str:
-    """16 hex digits that change when a file does."""
+    """Return a hash of the files' sizes and times, 16 hex digits."""
     stats = [file.stat() if file.exists() else None for file in files]
     return sha256(repr([stat and (stat.st_size, stat.st_mtime_ns) for stat in stats]).encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""Grids of settings: which variants, and their results side by side."""
+"""Grids of settings: their variants, and the table of results."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
@@ -13,10 +13,13 @@ _NAMES = ("method", *(field.name for field in fields(Config) if field.name != "m
 
 
 def grid(sweeps: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """The settings of each variant, by its name: "tau=0.5,0.6" and "rank=10,30" give "tau=0.5,rank=10" and three more.
+    """Return the settings of each variant of a grid, by the variant's name.
+
+    >>> grid(["tau=0.5,0.6", "rank=10"])
+    {'tau=0.5,rank=10': {'tau': 0.5, 'rank': 10}, 'tau=0.6,rank=10': {'tau': 0.6, 'rank': 10}}
 
     Raises:
-        ConfigError: not NAME=VALUE,VALUE, an unknown setting, or one that comes twice.
+        ConfigError: an axis is not NAME=VALUE,VALUE, has an unknown name, or comes twice.
     """
     axes: dict[str, list[str]] = {}
     for sweep in sweeps:
@@ -39,15 +42,15 @@ def grid(sweeps: Sequence[str]) -> dict[str, dict[str, Any]]:
     }
 
 
-def applied(config: Config, settings: Mapping[str, Any]) -> Config:
-    """The settings of one variant; "none" takes away what is set otherwise."""
+def apply_settings(config: Config, settings: Mapping[str, Any]) -> Config:
+    """Return the configuration of one variant; a setting of None replaces even a default that is not None."""
     given = {name: value for name, value in settings.items() if name != "method"}
     without: dict[str, Any] = {name: None for name, value in given.items() if value is None}
     return replace(config.but(**given), **without)
 
 
 def text_of(variants: Mapping[str, Mapping[str, Any]]) -> str:
-    """Results of each variant, and the difference to the first, in Markdown."""
+    """Return the results of each variant, and their difference to the first variant's, in Markdown."""
     first = next(iter(variants.values()))
     masks = [name for name, found in first["sets"].items() if "miou" in found]
     points = [name for name, found in first["sets"].items() if found.get("pck")]
@@ -68,7 +71,7 @@ def _shown(value: float | None) -> str:
 
 
 def _parsed(name: str, value: str) -> Any:
-    """As the setting's type has it; what does not fit is left to Config to refuse by name."""
+    """Convert a value to the setting's type; a value that does not fit is left for `Config` to refuse."""
     kind = next((str(field.type) for field in fields(Config) if field.name == name), "str")
     if kind == "<class 'bool'>" or kind == "bool":
         return {"true": True, "false": False}.get(value.lower(), value)

@@ -1,4 +1,4 @@
-"""Which settings of a run had a part in its results."""
+"""The settings that took effect in a run."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -7,11 +7,11 @@ _FIELD = ("background", "votes", "regions", "discriminant", "smoothing", "closer
 
 
 def used_settings(settings: Mapping[str, Any], *, points: bool = False) -> dict[str, Any]:
-    """Return the settings that took effect, in their order; what is off, or of another method, is left out.
+    """Return the settings that took effect, in their order, without those that are off or of another method.
 
     Args:
-        settings: of a run (`Predictor.settings`).
-        points: those of finding points instead of marking.
+        settings: settings of a run (`Predictor.settings`).
+        points: whether to return the settings of matching points instead of marking.
     """
     config = settings["match_config"] if points else settings["config"]
     names = {"size", "rank", "stretch", "fit", *(_marking(settings, config) if not points else ())}

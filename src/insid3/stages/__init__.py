@@ -1,1 +1,1 @@
-"""The stages of the method, numbered as in the paper's section 3: pure functions on flat patch tokens."""
+"""The stages of the method, in the paper's order (section 3): pure functions on flat patch tokens."""

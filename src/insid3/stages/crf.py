@@ -1,7 +1,7 @@
-"""Stage 6, by name: the edge moved to where the picture has one, by a binary dense CRF.
+"""Stage 6, `refine="crf"`: a binary dense CRF moves the mask's edge to an edge of the picture.
 
 Krähenbühl & Koltun, "Efficient Inference in Fully Connected CRFs with Gaussian Edge Potentials", 2011; filtering after
-Adams et al., "Fast High-Dimensional Filtering Using the Permutohedral Lattice", 2010. All of it is numpy on one thread,
+Adams et al., "Fast High-Dimensional Filtering Using the Permutohedral Lattice", 2010. The code is numpy on one thread,
 so repeated runs agree bit for bit.
 """
 
@@ -9,17 +9,22 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
 _BAND = 5.0  # radius in pixels, whatever the picture's size
-_CELL = 4
+_CELL = 4  # pixels
 _ITERATIONS = 10
-_CORE = 0.95  # probability of foreground inside; 1 - it outside; 0.5 in the band
+_CORE = 0.95  # probability of foreground in the core; 0.05 outside, 0.5 in the band
 _SMOOTHNESS = (3.0, 4.0)  # weight; standard deviation in pixels of a 512 px square
 _APPEARANCE = (20.0, 12.0)
 _COLOUR = 0.03 * 255  # standard deviation of the appearance kernel in grey levels
-_REACH = 3.0  # standard deviations around the band that take part
+_REACH = 3.0  # standard deviations: pixels within them around the band take part
 
 
 def crf_reach(scale: float) -> int:
-    """Pixels around the edge that its refinement looks at."""
+    """Return how many pixels around an edge its refinement looks at, for kernels of `scale` (see `dense_crf`).
+
+    Example:
+        >>> crf_reach(1.0)
+        41
+    """
     return int(np.ceil(_BAND + _REACH * _APPEARANCE[1] * scale))
 
 
@@ -31,14 +36,23 @@ def dense_crf(
     solver: str = "mean-field",
     origin: tuple[int, int] = (0, 0),
 ) -> Bool[np.ndarray, "h w"]:
-    """The core, and what the band, neither core nor outside, has of the foreground.
+    """Return the refined mask: the core, and the foreground of the band between core and outside.
 
+    Weights and deviations are the published code's (not in the paper).
     Args:
-        core, outside: see `zones`.
-        scale: of the kernels; 1 for a picture that fills a 512 px square.
-        solver: "mean-field", or "frank-wolfe": what the published code iterates, with row-normalised kernels, a
-            projection in place of the softmax, and unaries counted twice.
-        origin: (row, column) of the first pixel where this is a part of a picture: the lattice stays in place.
+        core, outside: (h, w), from `zones`.
+        picture: (h, w, 3), 8-bit RGB.
+        scale: factor of the kernels' deviations in pixels; 1 for a picture that fills a 512 px square.
+        solver: "mean-field", or "frank-wolfe", which the published code runs: kernels normalised by rows, a projection
+            instead of the softmax, and unaries counted twice.
+        origin: (row, column) of the first pixel, where `picture` is a part of another: the lattice stays in place.
+
+    Example:
+        >>> picture, mask = np.zeros((40, 40, 3), np.uint8), np.zeros((40, 40), bool)
+        >>> picture[:, 20:], mask[:, 18:] = 255, True  # the mask begins two pixels before the picture's edge
+        >>> refined = dense_crf(*zones(mask), picture, scale=40 / 512)
+        >>> int(refined[20].argmax())
+        20
     """
     band = ~(core | outside)
     if not band.any():
@@ -66,16 +80,17 @@ def dense_crf(
 
 
 def zones(mask: Bool[np.ndarray, "h w"]) -> tuple[Bool[np.ndarray, "h w"], Bool[np.ndarray, "h w"]]:
-    """(core, outside): farther than 5 px from every background pixel, and from every foreground pixel.
+    """Return the core and the outside of a mask, both (h, w).
 
-    What lies outside the picture counts as background.
+    The core is farther than 5 px from every background pixel, the outside from every foreground pixel. Beyond the
+    picture's border there is background.
     """
     count = _in_disc(mask, _BAND)
     return count == _in_disc(np.ones((11, 11), bool), _BAND)[5, 5], count == 0
 
 
 def within(pixels: Bool[np.ndarray, "h w"], radius: float) -> Bool[np.ndarray, "h w"]:
-    """Every pixel at most `radius` px from one of `pixels`, and a few beyond: found on cells of 4 x 4 pixels."""
+    """Return the pixels at most `radius` px from any of `pixels`, and a few beyond, since cells of 4 x 4 are tested."""
     height, width = pixels.shape
     rows, columns = np.arange(0, height, _CELL), np.arange(0, width, _CELL)
     cells = np.logical_or.reduceat(np.logical_or.reduceat(pixels, rows, 0), columns, 1)
@@ -84,7 +99,7 @@ def within(pixels: Bool[np.ndarray, "h w"], radius: float) -> Bool[np.ndarray, "
 
 
 def _in_disc(mask: Bool[np.ndarray, "h w"], radius: float) -> Int[np.ndarray, "h w"]:
-    """How many foreground pixels the disc around each pixel holds: row by row, from running sums."""
+    """Count the foreground pixels in the disc around each pixel, row by row, from running sums."""
     height, width = mask.shape
     reach = int(radius)
     sums = np.zeros((height, width + 1), np.int32)
@@ -111,7 +126,7 @@ class _Kernel:
             self._before, self._after, self._rows = np.ones_like(sums), 1 / sums, np.ones_like(sums)
 
     def message(self, foreground: Float[np.ndarray, "m"]) -> Float[np.ndarray, "m"]:
-        """What K adds to each pixel's logit: the message of the foreground less that of the background."""
+        """Return what K adds to each pixel's logit: the foreground's message minus the background's."""
         received = self._after * self._lattice.filter(self._before * foreground)
         return self._weight * (2 * received - self._rows)
 
@@ -126,8 +141,8 @@ class Lattice:
         elevated -= base
         order = np.argsort(-elevated, 0, kind="stable")
         ordered = np.take_along_axis(elevated, order, 0)
-        # Barycentric coordinates. Adams et al. first move `base` into the plane; starting the walk round the simplex at
-        # another vertex does as well.
+        # Barycentric coordinates. Adams et al. move `base` into the plane first, which only changes the vertex at which
+        # the walk around the simplex starts.
         self._weight = np.empty((d + 1, m), np.float32)
         self._weight[0] = 1 + ordered[d] - ordered[0]
         np.subtract(ordered[d - 1 :: -1], ordered[:0:-1], out=self._weight[1:])
@@ -144,9 +159,9 @@ class Lattice:
         self._neighbours = [_neighbours(vertices, int((d + 1) * step - factor.sum())) for step in factor]
 
     def filter(self, values: Float[np.ndarray, "m"]) -> Float[np.ndarray, "m"]:
-        """The kernel's sums, up to a constant factor."""
+        """Return the kernel's weighted sum at each point, up to a constant factor."""
         count = len(self._neighbours[0][0])
-        lattice = np.zeros(count + 1, np.float32)  # the last stands for every neighbour that is not there
+        lattice = np.zeros(count + 1, np.float32)  # the last entry stands for every missing neighbour
         weighted = (self._weight * values).ravel()
         lattice[:-1] = np.bincount(self._index.ravel(), weighted, count)
         for above, below in self._neighbours:
@@ -155,7 +170,7 @@ class Lattice:
 
 
 def _elevated(features: Float[np.ndarray, "d m"]) -> Float[np.ndarray, "d+1 m"]:
-    """Points of d dimensions on the plane of d + 1 whose coordinates add up to 0."""
+    """Embed points of d dimensions in the hyperplane of d + 1 dimensions whose coordinates add up to 0."""
     d = len(features)
     i = np.arange(1, d + 1, dtype=np.float32)[:, None]
     scaled = features * np.sqrt(2 / 3 / (i * (i + 1)), dtype=np.float32)
@@ -166,7 +181,7 @@ def _elevated(features: Float[np.ndarray, "d m"]) -> Float[np.ndarray, "d+1 m"]:
 
 
 def _neighbours(vertices: Int[np.ndarray, "v"], step: int) -> tuple[Int[np.ndarray, "v"], Int[np.ndarray, "v"]]:
-    """Of each vertex, the one a step above and below; v where there is none."""
+    """Return each vertex's neighbour a step above and a step below; v where there is none."""
     count = len(vertices)
     wanted = vertices + step
     above = np.searchsorted(vertices, wanted)

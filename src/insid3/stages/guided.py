@@ -1,7 +1,7 @@
-"""Stage 6, by name: the edge moved along the picture's colours, by a guided filter (He, Sun & Tang 2013).
+"""Stage 6, `refine="guided"`: a guided filter (He, Sun & Tang 2013) lets the edge follow the picture's colours.
 
-Its linear coefficients vary slowly: they are computed on a grid of a third of the windows' radius and enlarged (He &
-Sun, "Fast Guided Filter", 2015); the picture that they are applied to keeps every pixel.
+Not in the paper. The filter's linear coefficients vary slowly, so they are computed on a coarse grid, whose step is a
+third of the windows' radius, and enlarged (He & Sun, "Fast Guided Filter", 2015). They are applied to every pixel.
 """
 
 import numpy as np
@@ -10,16 +10,23 @@ import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-_EPSILON = 1e-4  # variance, of colours in [0, 1], below which a window counts as flat
+_EPSILON = 1e-4  # variance of colours in [0, 1] below which a window counts as flat
 
 
 def guided_filter(
     values: Float[np.ndarray, "h w"], picture: UInt8[np.ndarray, "h w 3"], radius: int
 ) -> Float[np.ndarray, "h w"]:
-    """What comes nearest to `values` and is linear in the picture's colours within every window.
+    """Return the values nearest to `values` that are linear in the picture's colours within every window, (h, w).
 
     Args:
-        radius: of the square windows, in pixels; they end where the picture does.
+        values: (h, w), for example scores of pixels.
+        picture: (h, w, 3), 8-bit RGB.
+        radius: of the square windows, in pixels; windows are cut at the picture's border.
+
+    Example:
+        >>> picture = np.zeros((4, 4, 3), np.uint8)
+        >>> guided_filter(np.eye(4, dtype=np.float32), picture, radius=3).round(2)[0]  # one colour: the mean
+        array([0.25, 0.25, 0.25, 0.25], dtype=float32)
     """
     height, width = values.shape
     step = -(-radius // 3)
@@ -35,7 +42,7 @@ def guided_filter(
     target = smaller(torch.from_numpy(np.ascontiguousarray(values)))
     slope, rest = _coefficients(guide, target, max(1, round(radius / step)))
     result = enlarged(rest)
-    for i in range(3):  # one after the other: a large picture's planes take memory
+    for i in range(3):  # one channel after another: the planes of a large picture take memory
         result = result + enlarged(slope[i]) * _channel(picture, i)
     return result.numpy()
 
@@ -47,8 +54,8 @@ def _channel(picture: UInt8[np.ndarray, "h w 3"], index: int) -> Float[Tensor, "
 def _coefficients(
     guide: Float[Tensor, "3 h w"], values: Float[Tensor, "h w"], radius: int
 ) -> tuple[Float[Tensor, "3 h w"], Float[Tensor, "h w"]]:
-    """Slope and rest of each pixel: means over all windows that hold it of their ridge regression."""
-    guide, values = guide.double(), values.double()  # windows of two colours are close to singular
+    """Return each pixel's slope and rest: the means of the ridge regressions of all windows that hold the pixel."""
+    guide, values = guide.double(), values.double()  # the system of a window with two colours is close to singular
     red, green, blue = guide
     squares = torch.stack([red * red, red * green, red * blue, green * green, green * blue, blue * blue])
     means = _box(torch.cat([guide, squares, values[None], guide * values]), radius)
@@ -67,7 +74,7 @@ def _coefficients(
 
 
 def _box(planes: Float[Tensor, "k h w"], radius: int) -> Float[Tensor, "k h w"]:
-    """Means of square windows, from running sums."""
+    """Return the means of square windows, from running sums."""
     for _ in range(2):
         planes = planes.transpose(1, 2)
         n = planes.shape[1]

@@ -1,4 +1,4 @@
-"""Keypoints by the same debiased features (paper, supplement): kernel soft-argmax over similarity maps."""
+"""Keypoints by debiased tokens (paper, supplement): a kernel soft-argmax over similarity maps."""
 
 import torch
 from jaxtyping import Float
@@ -12,14 +12,20 @@ def match(
     sigma: float = 7.0,
     temperature: float = 0.04,
 ) -> tuple[Float[Tensor, "p 2"], Float[Tensor, "p n"]]:
-    """Expected (x, y) of each query on the patch grid, and its similarity to every target patch.
+    """Return the expected (x, y) of each query on the patch grid, and its similarity to every target patch.
 
-    Each map is weighted by a Gaussian around its maximum, then turned into probabilities by a softmax.
+    A Gaussian around its maximum weights each similarity map; a softmax makes probabilities of the product.
 
     Args:
-        grid: (h, w).
+        queries: (p, c), debiased unit tokens of the reference at its points.
+        target: (n, c), debiased unit tokens of the target.
+        grid: (h, w) of the target.
         sigma: of the Gaussian, in patches.
         temperature: of the softmax.
+
+    Example:
+        >>> match(torch.tensor([[0.0, 1.0]]), torch.eye(2), grid=(1, 2))[0].round()
+        tensor([[1., 0.]])
     """
     similarity = queries @ target.T
     index = torch.arange(len(target), device=target.device)

@@ -1,1 +1,1 @@
-"""Frames of a video, or of a sequence of pictures: read, marked with what was seen before, and filmed."""
+"""Videos and sequences of pictures: reading frames, marking frames with a memory, and writing films."""

@@ -1,4 +1,4 @@
-"""Animated WebP, which FFmpeg does not decode, read with Pillow."""
+"""Animated WebP, read with Pillow, because FFmpeg does not decode it."""
 
 import os
 from collections.abc import Iterator
@@ -9,24 +9,24 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from insid3.containers.exif import TURNS
+from insid3.checks.parsing import parsing, read_content
 from insid3.errors import ImageError
-from insid3.opening import explained, opened, pixels
-from insid3.parsing import parsing, read_content
+from insid3.imaging.containers.exif import TURNS
+from insid3.imaging.opening import explained, opened, pixels
 from insid3.video.stream import Listing
 
-_BEGINNING = 2**16  # bytes in which a picture says that it moves
-_LEAST = 0.1  # seconds; what players make of no duration at all
+_BEGINNING = 2**16  # bytes at the beginning of a file that tell whether the picture is animated
+_LEAST = 0.1  # seconds for which players show a frame without a duration
 
 
 def is_animation(path: Path) -> bool:
-    """Whether a file is an animated WebP; False if it cannot be read."""
+    """Tell whether a file is an animated WebP; False if the file cannot be read."""
     head = _head(path, 21)
     return head[:4] == b"RIFF" and head[8:16] == b"WEBPVP8X" and len(head) == 21 and bool(head[20] & 2)
 
 
 def is_animated(path: Path) -> bool:
-    """Whether a picture file moves: WebP, PNG and AVIF that say so, and any GIF; False if it cannot be read."""
+    """Tell whether a picture file is animated: WebP, PNG, AVIF by their headers, any GIF; False if unreadable."""
     head = _head(path, _BEGINNING)
     if head.startswith(b"\x89PNG"):
         return b"acTL" in head.partition(b"IDAT")[0]
@@ -35,23 +35,24 @@ def is_animated(path: Path) -> bool:
 
 def _head(path: Path, count: int) -> bytes:
     try:
-        if not path.is_file():  # a pipe would be waited for
+        if not path.is_file():  # reading a pipe would block
             return b""
         with path.open("rb") as file:
             return file.read(count)
-    except (OSError, ValueError):  # a name that can be none
+    except (OSError, ValueError):  # ValueError: a NUL in the name
         return b""
 
 
 class Animation:
-    """The frames of an animated WebP.
+    """The frames of an animated WebP; a file that was cut off is read up to its last whole frame.
 
-    A file that was cut off is read up to the last frame that it holds as a whole.
+    Attributes:
+        listing: times, rate and size of the frames.
     """
 
     def __init__(self, path: Path, max_pixels: int) -> None:
         """Raises:
-        ImageError: damaged, too large, or with nothing left to read.
+        ImageError: the file is damaged or too large, or holds no whole frame.
         """
         self.path = path
         with parsing(path, "animated WebP", ImageError):
@@ -61,29 +62,29 @@ class Animation:
         name = os.fspath(path)
         with explained(name), opened(self._data, name) as picture:
             picture.check_size(max_pixels)
-            size, _ = picture.upright_size, picture.image  # whether it can be decoded
+            size, _ = picture.upright_size, picture.image  # fails if the file cannot be decoded
         ends = np.cumsum([duration or _LEAST for duration in durations]).tolist()
         rate = Fraction(len(ends) / ends[-1]).limit_denominator(1001)
         self.listing = Listing([0.0, *ends[:-1]], ends[-1], rate, None if is_short else 0, True, size)
 
     def frames(self) -> Iterator[tuple[int, UInt8[np.ndarray, "H W 3"]]]:
-        """The numbers of all frames that can be decoded, ascending, and the frames."""
+        """Yield the numbers of all frames that can be decoded, ascending, and the frames."""
         name = os.fspath(self.path)
         with explained(name), opened(self._data, name) as picture:
             image, turn = picture.image, TURNS[picture.orientation]
-            assert image is not None  # of TIFF files only
+            assert image is not None  # None for TIFF files only
             for index in range(len(self.listing.times)):
                 if not _shows(image, index):
                     return
                 yield index, np.ascontiguousarray(turn(pixels(image, "RGB")))
 
     def picture(self, frame: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "H W 3"]:
-        """One of `frames`."""
+        """Return a frame, which is a picture already."""
         return frame
 
 
 def _shows(image: Image.Image, index: int) -> bool:
-    """Go on to a frame; False where it is damaged, and with it all that follow."""
+    """Go on to a frame; False if it is damaged, and with it all later frames."""
     try:
         image.seek(index)
         image.load()
@@ -93,7 +94,7 @@ def _shows(image: Image.Image, index: int) -> bool:
 
 
 def _whole(data: bytes) -> tuple[bytes, list[float], bool]:
-    """A file without what follows its last whole chunk, the durations of its frames in seconds, whether it is short."""
+    """Return a file up to its last whole chunk, the durations of its frames in seconds, and whether it was cut off."""
     at, durations = 12, list[float]()
     while at + 8 <= len(data):
         kind, size = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")

@@ -1,4 +1,4 @@
-"""The frames of a video file. The only place that decodes videos."""
+"""The frames of a video file, by number and time."""
 
 import re
 from bisect import bisect_right
@@ -10,18 +10,18 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
+from insid3.checks.parsing import clipped, parsing
 from insid3.errors import ConfigError, ImageError
-from insid3.opening import MAX_PIXELS
-from insid3.parsing import clipped, parsing
+from insid3.imaging.opening import MAX_PIXELS
 from insid3.video.animation import Animation, is_animation
 from insid3.video.stream import Stream
 
-_SAME = 1e-6  # seconds; times that lie closer together are the same
+_SAME = 1e-6  # seconds; closer times are equal
 
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """A frame: its number, from 0 in the order in which frames are shown, and its time in seconds."""
+    """The number of a frame, from 0 in the order in which frames are shown, and its time in seconds."""
 
     index: int
     time: float
@@ -31,30 +31,28 @@ class Moment:
 
 
 class Clip:
-    """A video file. Its frames are those that are shown and can be decoded, numbered as they are shown.
+    """A video file, whose frames are numbered in the order in which they are shown.
 
     Attributes:
-        moments: of all frames that the file holds.
+        moments: number and time of every frame that the file holds.
         rate: frames per second, on average.
-        length: seconds that all frames take.
-        expected: how many frames there should be, by the file's header; one more than there are where some are
-            missing and nobody knows how many.
-        is_cut_off: some are missing at the end.
-        size: (height, width) of the first frame; others may have another one.
-        aspect: width of a pixel by its height.
-        note: which of several streams is read, and what is assumed; "" where there is nothing to say.
+        length: duration of all frames in seconds.
+        expected: number of frames by the file's header; if an unknown number is missing, one more than there are.
+        is_cut_off: whether frames are missing at the end.
+        size: (height, width) of the first frame; other frames may differ.
+        aspect: width of a pixel divided by its height.
+        note: which of several streams is read, and which assumptions are made; may be "".
     """
 
     def __init__(self, path: Path, max_pixels: int = MAX_PIXELS, rate: Fraction | None = None) -> None:
-        """Find out what there is.
+        """Open a video and list its frames.
 
         Args:
-            max_pixels: of a frame.
-            rate: frames per second of a file that does not say when its frames are shown; of others `note` says that
-                it changes nothing.
+            max_pixels: limit of a frame's height x width.
+            rate: frames per second of a file without timestamps; with timestamps `rate` has no effect, as `note` says.
 
         Raises:
-            ImageError: missing, not a video, of a codec that cannot be decoded, or with nothing left to read.
+            ImageError: the file is missing, no video, of a codec that cannot be decoded, or without readable frames.
             MissingExtraError: PyAV is not installed.
         """
         self.path = path
@@ -71,21 +69,18 @@ class Clip:
         slower = 1.0 if found.is_timed else float(found.rate / self.rate)
         self.length = found.length * slower
         self.moments = [Moment(i, time * slower) for i, time in enumerate(found.times)]
-        self.is_cut_off, self._is_counted, self._is_joined = (
-            found.missing != 0,
-            found.missing is not None,
-            found.is_joined,
-        )
+        self.is_cut_off, self._is_counted = found.missing != 0, found.missing is not None
+        self._is_joined = found.is_joined
         self.expected = len(self.moments) + (1 if found.missing is None else found.missing)
 
     def at(self, seconds: Fraction) -> int:
-        """The number of the frame that is shown at this time; from the end of the last one on, one that it has not."""
+        """Return the number of the frame that is shown at a time; after the last frame, a number beyond all frames."""
         if seconds >= self.length - _SAME:
             return max(len(self.moments), int(seconds * self.rate))
         return max(0, bisect_right(self.moments, float(seconds) + 5e-4, key=lambda moment: moment.time) - 1)
 
     def pictures(self, wanted: Sequence[int]) -> Iterator[tuple[int, UInt8[np.ndarray, "H W 3"] | ImageError]]:
-        """The frames of these numbers, ascending, one in memory at a time; an error for each that cannot be decoded."""
+        """Yield the frames of ascending numbers, one in memory at a time; an error in place of a damaged frame."""
         left = list(reversed(wanted))
         for index, frame in self._source.frames() if left else ():
             while left and left[-1] < index:
@@ -104,7 +99,7 @@ class Clip:
             yield left[-1], self._lost(left.pop())
 
     def missing(self) -> str:
-        """What is missing at the end of a file that was cut off, in words."""
+        """Return a message on the frames that are missing at the end of a file that was cut off."""
         held = len(self.moments)
         if self._is_joined:
             return (
@@ -128,10 +123,13 @@ class Clip:
 
 
 def place_of(text: str, at: Callable[[Fraction], int]) -> int:
-    """A frame's number from "120f", or from a time: seconds ("4.8") or minutes ("1:04.8").
+    """Return a frame's number from "120f", or from a time: seconds ("4.8") or minutes ("1:04.8").
+
+    >>> place_of("120f", clip.at)
+    120
 
     Raises:
-        ConfigError: something else.
+        ConfigError: `text` is neither a frame nor a time.
     """
     if found := re.fullmatch(r"(\d{1,9})f", text):
         return int(found[1])
@@ -153,15 +151,15 @@ def chosen(
     end: str | None = None,
     length: float | None = None,
 ) -> list[int]:
-    """The numbers of every n-th frame from `begin` to `end`, which is included; an `end` behind the last is the last.
+    """Return the numbers of every n-th frame from `begin` to `end` inclusive, or to the last frame if that is earlier.
 
     Args:
-        count: of all frames.
-        at: the number of the frame at a time in seconds; `count` or more from the end on.
-        length: of all frames in seconds, for the message.
+        count: number of all frames.
+        at: function that returns the number of the frame at a time in seconds; `count` or more after the last frame.
+        length: duration of all frames in seconds, for the message.
 
     Raises:
-        ConfigError: none, or places that cannot be read.
+        ConfigError: no frame is chosen, or `begin` or `end` cannot be read.
     """
     if every < 1:
         raise ConfigError(f"every must be 1 or more, got {every}")

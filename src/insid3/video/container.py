@@ -1,4 +1,4 @@
-"""The container of a video: opened, its packets, and which of its streams is read."""
+"""The container of a video: opening, packets, and the choice of a stream."""
 
 import errno
 import os
@@ -10,23 +10,24 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from insid3.checks.parsing import parsing
 from insid3.errors import ImageError, MissingExtraError
-from insid3.parsing import parsing
 from insid3.video.ground import ground_of
 from insid3.video.order import Packet, may_be_none
 
-# Containers whose demuxers read no other file: playlists name any file of this machine, and addresses beyond it.
+# Containers whose demuxers read no other file. A playlist, which is left out, can name any file or address.
 _CONTAINERS = (
     "mov,matroska,avi,mpegts,mpeg,mpegvideo,h264,hevc,vvc,evc,m4v,h263,h261,flv,live_flv,asf,ogg,gif,apng,mjpeg,ivf,"
     "obu,yuv4mpegpipe,dv,mxf,nut,rm,wtv,nsv,nuv,vc1,vc1test,dirac,cavsvideo,avs2,avs3,gxf,pva,"
-    "wav,mp3,flac,aac"  # which hold no film, and can be told so
+    "wav,mp3,flac,aac"  # sound, which is refused with a message of its own
 )
-_PREVIEW, _AS_LONG = Fraction(1, 2), Fraction(19, 20)  # of the longest stream's length: shorter is a preview; as long
-_RETRIES = 20  # after errors of a demuxer without a packet between them
+_PREVIEW = Fraction(1, 2)  # of the longest stream's length; shorter streams are previews
+_AS_LONG = Fraction(19, 20)  # of the longest stream's length; these streams count as equally long
+_RETRIES = 20  # errors of a demuxer without a packet between them
 
 
 def import_av() -> Any:
-    """PyAV; MissingExtraError where it is not installed."""
+    """Return PyAV; MissingExtraError if it is not installed."""
     try:
         import av
     except ImportError as error:
@@ -35,14 +36,14 @@ def import_av() -> Any:
 
 
 @dataclass(frozen=True)
-class Found:
-    """A stream.
+class StreamChoice:
+    """The video stream that is read.
 
     Attributes:
-        index: its place among all streams.
-        packets: in the order in which they are decoded.
-        end: where the last packet of any stream ends, in seconds.
-        note: what to say of the choice, where there was one.
+        index: place among all streams of the file.
+        packets: packets in the order in which they are decoded.
+        end: end of the last packet of any stream, in seconds.
+        note: remark on the choice; "" for the only stream.
     """
 
     index: int
@@ -53,10 +54,10 @@ class Found:
 
 @contextmanager
 def opened(path: Path, max_pixels: int) -> Iterator[Any]:
-    """A container of PyAV.
+    """Open a file as a container of PyAV.
 
     Raises:
-        ImageError: it cannot be read as a video.
+        ImageError: the file cannot be read as a video.
     """
     av, name, failure = import_av(), os.fspath(path), None
     with parsing(path, "video", ImageError):
@@ -71,7 +72,7 @@ def opened(path: Path, max_pixels: int) -> Iterator[Any]:
                 yield container
         except av.error.FFmpegError as error:
             failure = error
-        if failure is not None:  # what it calls a lack of memory are numbers that it does not believe
+        if failure is not None:  # FFmpeg reports a lack of memory for numbers that it does not believe
             raise _refused(name, failure) from (None if isinstance(failure, MemoryError) else failure)
 
 
@@ -83,10 +84,10 @@ def _check_file(path: Path, name: str) -> None:
 
 
 def _coding(container: Any, path: Path, max_pixels: int) -> dict[str, str]:
-    """Options for its decoders."""
-    found = {"max_pixels": str(2 * max_pixels + 2**20)}  # they want room around a frame
+    """Return the options for the container's decoders."""
+    found = {"max_pixels": str(2 * max_pixels + 2**20)}  # decoders need room around a frame
     if container.format.name == "gif" and (ground := ground_of(path)):
-        found["trans_color"] = str(int.from_bytes(bytes(ground), "big"))  # else white
+        found["trans_color"] = str(int.from_bytes(bytes(ground), "big"))  # the default is white
     return found
 
 
@@ -104,7 +105,7 @@ def _refused(name: str, failure: Any) -> ImageError:
 
 
 def packets_of(container: Any) -> Iterator[Any]:
-    """The packets of all streams that hold something, up to where the file ends, however it does."""
+    """Yield the packets of all streams that are not empty, up to the end of the file, even if it is damaged."""
     av, failures = import_av(), 0
     while failures < _RETRIES:
         try:
@@ -119,11 +120,11 @@ def packets_of(container: Any) -> Iterator[Any]:
             failures += 1
 
 
-def find(container: Any, path: Path) -> Found:
-    """The best of all video streams, see `_best`; a cover is none.
+def find(container: Any, path: Path) -> StreamChoice:
+    """Choose the best video stream by the rules of `_best`; a cover is no video stream.
 
     Raises:
-        ImageError: there is none, it holds nothing, or its codec is not known.
+        ImageError: there is no video stream, it holds no frames, or its codec is not known.
     """
     packets, end = defaultdict[int, list[Packet]](list), Fraction(0)
     for packet in packets_of(container):
@@ -155,14 +156,14 @@ def find(container: Any, path: Path) -> Found:
         raise ImageError(f"{path} is coded in a way that the installed PyAV cannot decode: convert it to H.264")
     if not own or all(packet.is_hidden for packet in own):
         raise ImageError(f"{path} holds no frames: it may have been cut off; convert it again")
-    return Found(best.index, own, end, note)
+    return StreamChoice(best.index, own, end, note)
 
 
 def _best(films: Sequence[Any], packets: Mapping[int, Sequence[Packet]]) -> Any:
-    """Of several streams the film: it moves and can be decoded, and is no short preview.
+    """Return the main stream: one that has several frames, can be decoded, and is no short preview.
 
-    Of those that are left the one that the file calls its default, then the longest, then the largest. A default is no
-    reason to read a preview: some writers call their first stream so, whatever it is.
+    If several are left, the file's default stream is preferred, then the longest, then the largest. Some writers call
+    their first stream the default, whatever it is; so a default that is a preview is not preferred.
     """
     lengths = {stream.index: _length(stream, packets[stream.index]) for stream in films}
 
@@ -187,7 +188,7 @@ def _best(films: Sequence[Any], packets: Mapping[int, Sequence[Packet]]) -> Any:
 
 
 def _length(stream: Any, packets: Sequence[Packet]) -> Fraction:
-    """In seconds, or nearly; of a stream without times as if it had 25 frames per second."""
+    """Return the approximate length of a stream in seconds; without times, at 25 frames per second."""
     stamps = [stamp for packet in packets if (stamp := packet.dts if packet.pts is None else packet.pts) is not None]
     if not stamps or not stream.time_base:
         return Fraction(len(packets), 25)

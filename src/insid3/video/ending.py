@@ -1,4 +1,4 @@
-"""Whether a file ends where its own structure says, for the containers that say it, and how much is missing."""
+"""Checks that a video file ends where its own structure says, and counts of the frames that are missing."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -10,24 +10,24 @@ import numpy as np
 
 from insid3.video.order import Packet
 
-_TELL_THEIR_LENGTH = ("matroska", "flv", "asf", "mov")  # containers whose header says how long a video is
-_TAGS = (8, 9, 18)  # sound, pictures and data of FLV, whose streams have the number 0
-_MANY = 1_000_000  # parts of a file that are looked at
+_TELL_THEIR_LENGTH = ("matroska", "flv", "asf", "mov")  # containers whose header holds the length of the video
+_TAGS = (8, 9, 18)  # kinds of FLV tags: sound, pictures, data
+_MANY = 1_000_000  # parts of a file that are read at most
 
 
 class Ending(Enum):
-    """How a file ends."""
+    """The end of a file."""
 
-    WHOLE = auto()  #: where it says
-    SHORT = auto()  #: before
-    UNKNOWN = auto()  #: it does not say
+    WHOLE = auto()  #: at the place that the file declares
+    SHORT = auto()  #: before that place
+    UNKNOWN = auto()  #: the file declares no place
 
 
 def ending_of(path: Path, container: str) -> tuple[Ending, int]:
-    """How a file ends, and how many files stand in it one behind the other, as far as its container lets this be seen.
+    """Return the kind of a file's end, and the number of videos that are joined in the file, if this can be told.
 
     Args:
-        container: FFmpeg's name for it.
+        container: FFmpeg's name for the container.
 
     Raises:
         OSError: the file cannot be read.
@@ -50,13 +50,13 @@ def missing_frames(
     seconds: Sequence[float],
     rate: float,
 ) -> int | None:
-    """How many frames are missing at a file's end; None where some are and nobody knows how many.
+    """Return the number of frames that are missing at a file's end; None if the number is not known.
 
     Args:
-        told: frames by the header, hidden and empty ones included; 0 where it does not say.
-        packets: those that are there.
-        left: seconds between the end of the last packet of any stream and that of the video by its header.
-        seconds: when the frames are shown that are there.
+        told: number of frames by the header, with hidden and empty ones; 0: the header has no number.
+        packets: packets that the file holds.
+        left: seconds from the end of the last packet of any stream to the end of the video by its header.
+        seconds: times of the frames that the file holds.
         rate: frames per second by the header.
     """
     names, held, short = container.split(","), len(seconds), ending is Ending.SHORT
@@ -71,7 +71,7 @@ def missing_frames(
         if not short and left <= max(1.0, 0.01 * (seconds[-1] + left)):
             return 0
         step = float(np.median(np.diff(seconds))) if held > 1 else float(1 / rate)
-        if abs(step * rate - 1) < 0.1:  # frames between the last ones are missing too
+        if abs(step * rate - 1) < 0.1:  # counts frames missing between the last ones, too
             return max(0, round((seconds[-1] + step + left) * rate) - held)
         return round(left / step)
     return None if short and "matroska" not in names else 0
@@ -82,7 +82,7 @@ def _at(place: int, size: int) -> Ending:
 
 
 def _mov(file: BinaryIO, size: int) -> tuple[Ending, int]:
-    """MP4 and its relatives: boxes, each with its length; one of them is the index."""
+    """Walk the boxes of MP4 and its relatives; each box has a length, and one is the index."""
     at, files = 0, 0
     for _ in range(_MANY):
         file.seek(at)
@@ -93,16 +93,16 @@ def _mov(file: BinaryIO, size: int) -> tuple[Ending, int]:
         length = int.from_bytes(head[:4], "big")
         if length == 1:
             length = int.from_bytes(head[8:16], "big")
-        if length < 8:  # 0: up to the end, wherever that was
+        if length < 8:  # 0: the box reaches to the end of the file
             break
         at += length
-        if at >= size:  # what is cut off may be no picture
+        if at >= size:  # only these boxes hold frames
             return _at(at, size) if head[4:8] in (b"mdat", b"moof") else Ending.WHOLE, files
     return Ending.UNKNOWN, files
 
 
 def _avi(file: BinaryIO, size: int) -> tuple[Ending, int]:
-    """Lists called RIFF; one that was not closed has the length 0."""
+    """Walk the RIFF lists of AVI; a list that was not closed has the length 0."""
     at, files = 0, 0
     for _ in range(_MANY):
         file.seek(at)
@@ -121,7 +121,7 @@ def _avi(file: BinaryIO, size: int) -> tuple[Ending, int]:
 
 
 def _matroska(file: BinaryIO, size: int) -> tuple[Ending, int]:
-    """A header and a segment, each with its length; streams leave that of the segment open."""
+    """Walk header and segment of Matroska, each with a length, which is open in live streams."""
     for files in range(_MANY):
         for kind in (b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"):
             found, length = file.read(4), _length(file)
@@ -136,7 +136,7 @@ def _matroska(file: BinaryIO, size: int) -> tuple[Ending, int]:
 
 
 def _length(file: BinaryIO) -> int | None:
-    """A length of EBML, which may be left open."""
+    """Read a length of EBML; None if the length is open or cut off."""
     first = file.read(1)
     width = 9 - first[0].bit_length() if first and first[0] else 9
     rest = file.read(width - 1)
@@ -147,7 +147,7 @@ def _length(file: BinaryIO) -> int | None:
 
 
 def _flv(file: BinaryIO, size: int) -> tuple[Ending, int]:
-    """A header, and tags, each with its length before and behind it; they end anywhere, and so does what follows."""
+    """Walk the tags of FLV, each with its length before and after it; a whole file may end after any tag."""
     at, files = 0, 0
     for _ in range(_MANY):
         file.seek(at)
@@ -165,7 +165,7 @@ def _flv(file: BinaryIO, size: int) -> tuple[Ending, int]:
 
 
 def _gif(file: BinaryIO, size: int) -> tuple[Ending, int]:
-    """A header, and blocks: pictures, extensions before them, and the trailer, which some writers leave out."""
+    """Walk the blocks of a GIF: extensions, pictures, and the trailer, which some writers leave out."""
     head = file.read(13)
     file.seek(13 + _colours(head[10:11]))
     kind = b"!"
@@ -177,7 +177,7 @@ def _gif(file: BinaryIO, size: int) -> tuple[Ending, int]:
             file.seek(1, os.SEEK_CUR)
         elif kind == b",":
             place = file.read(9)
-            file.seek(_colours(place[8:]) + 1, os.SEEK_CUR)  # and the size of its codes
+            file.seek(_colours(place[8:]) + 1, os.SEEK_CUR)  # + 1: the code size
         else:
             return Ending.UNKNOWN if kind else Ending.SHORT, 1
         if not _skip(file, size):
@@ -186,12 +186,12 @@ def _gif(file: BinaryIO, size: int) -> tuple[Ending, int]:
 
 
 def _colours(flags: bytes) -> int:
-    """Bytes of the table of colours that follows the flags of a GIF's header, or of its picture's."""
+    """Return the size in bytes of the table of colours that the flags of a GIF's header or picture declare."""
     return 3 << (flags[0] & 7) + 1 if flags and flags[0] & 128 else 0
 
 
 def _skip(file: BinaryIO, size: int) -> bool:
-    """Go past a GIF's blocks of data, and the zero at their end; False where the file ends before."""
+    """Skip a GIF's blocks of data and the zero at their end; False if the file ends before."""
     while length := file.read(1):
         if length == b"\0":
             return True
@@ -201,7 +201,7 @@ def _skip(file: BinaryIO, size: int) -> bool:
 
 
 def _png(file: BinaryIO, size: int) -> tuple[Ending, int]:
-    """A signature, and chunks, each with its length."""
+    """Walk the chunks of an animated PNG, each with a length."""
     at = 8
     for _ in range(_MANY):
         file.seek(at)

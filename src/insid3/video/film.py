@@ -1,4 +1,4 @@
-"""Frames with what was marked in them, as a video to look at."""
+"""The film of a run: frames with their masks drawn in, written as a video."""
 
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
@@ -13,9 +13,9 @@ from insid3.errors import ConfigError, OutputError
 from insid3.storage import byte_stream
 from insid3.video.container import import_av
 
-_TICKS = 90_000  # a second, as MPEG counts
+_TICKS = 90_000  # per second, as in MPEG
 _LONGEST = 2**31 - 1  # ticks for which MP4 can show a picture
-_RATES = Fraction(1, 1000), Fraction(1000)  # frames per second that encoders take
+_RATES = Fraction(1, 1000), Fraction(1000)  # least and largest frames per second that encoders accept
 FORMATS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
 
 Picture = UInt8[np.ndarray, "H W 3"]
@@ -28,20 +28,19 @@ def film(
     aspect: Fraction = Fraction(1),
     length: float | None = None,
 ) -> int:
-    """Write pictures of (time in seconds, RGB), one in memory at a time; H.264.
+    """Write pictures as a video in H.264, one in memory at a time, and return their number; without pictures, no file.
 
-    Each is shown from its own time to that of the next. Pictures of another size than the first are fitted into it.
-
-    Returns how many. Without any there is no file.
+    Each picture is shown until the time of the next. Pictures of another size are fitted into the first one's.
 
     Args:
-        rate: frames per second, for players that want one, and for the last picture.
-        aspect: width of a pixel by its height.
-        length: of the film in seconds; without it the last picture is shown for one frame.
+        pictures: (time in seconds, RGB picture), ascending.
+        rate: frames per second, for players that need a rate, and for the duration of the last picture.
+        aspect: width of a pixel divided by its height.
+        length: duration of the film in seconds; None: the last picture is shown for one frame.
 
     Raises:
-        ConfigError: a suffix that is not one of FORMATS.
-        OutputError: it cannot be written.
+        ConfigError: the suffix of `path` is not one of FORMATS.
+        OutputError: the file cannot be written.
     """
     if path.suffix.lower() not in FORMATS:
         raise ConfigError(f"{path}: a video is written as {', '.join(FORMATS)}")
@@ -73,7 +72,7 @@ def _encode(
     av, count, held = import_av(), 0, None
     ticks = next((ticks for ticks in (_TICKS, 1000) if ticks * (length or 1000) < _LONGEST), 1)
     with av.open(file, "w", format=container) as output:
-        # without reordering a picture lasts until the next one in every container and player
+        # Without reordering, every container and player shows a picture until the next one.
         options = {"crf": "23", "preset": "veryfast", "bf": "0"}
         stream = output.add_stream("libx264", rate=rate.limit_denominator(60_000), options=options)
         stream.pix_fmt, stream.codec_context.time_base = "yuv420p", Fraction(1, ticks)
@@ -90,11 +89,12 @@ def _encode(
 
 
 def _packets(stream: Any, pictures: Iterable[tuple[float, Picture]], aspect: Fraction, ticks: int) -> Iterator[Any]:
-    """One for each picture, in their order."""
+    """Yield one packet for each picture, in order."""
     av, last = import_av(), -1
     for time, picture in pictures:
         if last < 0:
-            stream.height, stream.width = (max(2, side // 2 * 2) for side in picture.shape[:2])  # chroma has half
+            # chroma has half the resolution
+            stream.height, stream.width = (max(2, side // 2 * 2) for side in picture.shape[:2])
             stream.codec_context.sample_aspect_ratio = aspect.limit_denominator(255)
             shape = picture.shape
         if picture.shape != shape:
@@ -108,7 +108,7 @@ def _packets(stream: Any, pictures: Iterable[tuple[float, Picture]], aspect: Fra
 
 
 def _fitted(picture: Picture, height: int, width: int) -> Picture:
-    """A picture as large as fits, in the middle of black."""
+    """Return a picture scaled to fit, on a black ground."""
     scale = min(height / picture.shape[0], width / picture.shape[1])
     h, w = (max(1, round(side * scale)) for side in picture.shape[:2])
     small = import_av().VideoFrame.from_ndarray(picture, format="rgb24").reformat(w, h).to_ndarray(format="rgb24")

@@ -1,4 +1,4 @@
-"""A run over frames in their order."""
+"""Runs over frames in their order: the sources of frames, and the worker with a memory."""
 
 import os
 import re
@@ -10,35 +10,34 @@ from time import perf_counter
 from typing import Protocol
 
 import numpy as np
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool
 
-from insid3.batch.folder import last_lines
+from insid3.batch.lines import last_lines
 from insid3.batch.sources import Target
-from insid3.batch.work import Loaded, Result, Work, Worker
+from insid3.batch.worker import Loaded, Result, Work, Worker
 from insid3.batch.writers import write_picture
-from insid3.draw import overlay
-from insid3.encoded import Encoded
 from insid3.errors import ImageError
-from insid3.images import read_image
-from insid3.labels import LabelMap
-from insid3.pipeline import INSID3
+from insid3.features.encoded import Encoded
+from insid3.imaging.draw import overlay
+from insid3.imaging.read import read_image
+from insid3.label_map import LabelMap
+from insid3.model import INSID3
 from insid3.video.clip import Clip
-from insid3.video.memory import Bank, Memory
-
-Picture = UInt8[np.ndarray, "H W 3"]
+from insid3.video.film import Picture
+from insid3.video.memory import Memory, MemoryConfig
 
 
 class Frames(Protocol):
-    """Where frames come from.
+    """A source of frames.
 
     Attributes:
-        targets: in the order in which they are shown.
+        targets: frames as targets of a run, in the order in which they are shown.
         rate: frames per second of the source.
-        length: when the last of them is no longer shown, in seconds.
-        aspect: width of a pixel by its height.
-        are_kept: frames are to be written to their targets' paths.
-        remarks: what is to be said of the picture that was read last.
-        note: what is to be said of the source.
+        length: time in seconds at which the last target ends.
+        aspect: width of a pixel divided by its height.
+        are_kept: whether marked frames are written to their targets' paths.
+        remarks: remarks on the picture that was read last.
+        note: remark on the source; may be "".
     """
 
     targets: list[Target]
@@ -50,23 +49,23 @@ class Frames(Protocol):
     note: str
 
     def index(self, target: Target) -> int:
-        """Its number in the source, from 0."""
+        """Return the number of a target's frame in the source, from 0."""
         ...
 
     def time(self, target: Target) -> float:
-        """In seconds."""
+        """Return the time of a target's frame in seconds."""
         ...
 
     def read(self, targets: Sequence[Target]) -> Iterator[tuple[Target, Picture | ImageError]]:
-        """Some of them, in their order."""
+        """Yield the pictures of some targets, in their order; an error for a picture that cannot be read."""
         ...
 
 
 class ClipFrames:
-    """Frames of a video file, and what is missing of it at the end as one more target, which fails.
+    """The frames of a video file. If frames are missing at the end, one more target stands for them and fails.
 
     Args:
-        folder: where frames are kept as pictures, as far as they are marked; None: nowhere.
+        folder: folder to which marked frames are written as pictures; None: they are not written.
     """
 
     def __init__(self, clip: Clip, indices: Sequence[int], folder: Path | None = None) -> None:
@@ -106,9 +105,9 @@ class ClipFrames:
 
 
 class PictureFrames:
-    """A sequence of pictures, in the order of `targets`."""
+    """A sequence of pictures as frames, in the order of `targets`."""
 
-    are_kept, aspect, note = False, Fraction(1), ""  # they are files already
+    are_kept, aspect, note = False, Fraction(1), ""  # the frames are files already
 
     def __init__(
         self,
@@ -140,15 +139,15 @@ class PictureFrames:
 
 
 def natural(name: str) -> list[tuple[int, str]]:
-    """A key that sorts frame2 before frame10."""
+    """Return a sort key that puts frame2 before frame10."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
 class FrameWorker(Worker):
-    """Does the work frame by frame, with or without a memory.
+    """A worker that marks frame by frame, with or without a memory.
 
     Args:
-        remembered: for which concepts earlier runs remembered a frame, by its target's name.
+        remembered: names of the concepts for which an earlier run remembered a frame, by the name of its target.
     """
 
     def __init__(
@@ -163,11 +162,11 @@ class FrameWorker(Worker):
         self.frames, self.memory, self.remembered = frames, memory, remembered or {}
 
     def loaded(self, todo: Sequence[Target]) -> Iterator[Loaded | Result]:
-        """The frames to do; what was remembered between them is remembered again."""
+        """Yield the frames to mark; frames between them that an earlier run remembered are remembered again."""
         names = {target.name for target in todo}
         wanted = [target for target in self.frames.targets if target.name in names or target.name in self.remembered]
-        most = self.memory.bank.most if self.memory else 0
-        before = defaultdict[str, deque[Loaded]](lambda: deque(maxlen=most))  # of each concept
+        most = self.memory.settings.most if self.memory else 0
+        before = defaultdict[str, deque[Loaded]](lambda: deque(maxlen=most))  # for each concept
         start = perf_counter()
         for target, picture in self.frames.read(wanted):
             if isinstance(picture, ImageError):
@@ -190,40 +189,44 @@ class FrameWorker(Worker):
             return super().label(target, encoded)
         return self.memory.label(encoded, self.options.overlap, self.options.margin)
 
-    def seen(self, loaded: Loaded, encoded: Encoded, masks: Sequence[Bool[np.ndarray, "H W"]]) -> list[str] | None:
+    def remember(self, loaded: Loaded, encoded: Encoded, masks: Sequence[Bool[np.ndarray, "H W"]]) -> list[str] | None:
         if self.memory is None:
             return None
         index = self.frames.index(loaded.target)
-        return self.memory.keep(index, encoded, [mask[loaded.window] for mask in masks]) or None
+        return self.memory.keep(index, encoded, [mask[loaded.region] for mask in masks]) or None
 
     def _restore(self, before: Mapping[str, deque[Loaded]]) -> None:
         frames = {self.frames.index(one.target): one for shots in before.values() for one in shots}
         for index, one in sorted(frames.items()):
-            assert self.memory is not None  # nothing is remembered without one
-            encoded = self.model.encode(one.picture[one.window])
-            masks = [mask[one.window] for mask in self.work.masks(one.target)]
+            assert self.memory is not None  # without a memory no frame is remembered
+            encoded = self.model.encode(one.picture[one.region])
+            masks = [mask[one.region] for mask in self.work.masks(one.target)]
             self.memory.restore(index, encoded, masks, self.remembered[one.target.name])
 
 
-def in_order(
-    model: INSID3, frames: Frames, bank: Bank | None, work: Work, todo: Sequence[Target]
+def mark_in_order(
+    model: INSID3, frames: Frames, settings: MemoryConfig | None, work: Work, todo: Sequence[Target]
 ) -> Generator[Result, None, None]:
-    """An engine of a run, but for its first arguments."""
+    """Mark frames in their order; with the first three arguments bound, this is the engine of a `Run`.
+
+    Args:
+        settings: settings of the memory; None: frames are marked without a memory.
+    """
     names = {os.path.abspath(target.path): target.name for target in frames.targets}
-    lines = {names.get(os.path.abspath(line["target"])): line for line in last_lines(work.output)} if bank else {}
+    lines = {names.get(os.path.abspath(line["target"])): line for line in last_lines(work.output)} if settings else {}
     remembered = {str(name): line["remembered"] for name, line in lines.items() if line.get("remembered")}
-    memory = Memory(model, work.concepts, bank) if bank else None
+    memory = Memory(model, work.concepts, settings) if settings else None
     worker = FrameWorker(model, work, frames, memory, remembered)
     yield from worker.results(worker.loaded(todo))
 
 
 def marked(frames: Frames, work: Work) -> list[Target]:
-    """The targets whose masks are there, in their order."""
+    """Return the targets whose masks are on disk, in their order."""
     return [target for target in frames.targets if all(file.exists() for file in work.mask_files(target))]
 
 
 def overlays(frames: Frames, work: Work) -> Iterator[tuple[float, Picture]]:
-    """Frames that are marked, with their masks, as `film` wants them; times are in seconds from the first of them."""
+    """Yield the marked frames with their masks drawn in, and their times in seconds from the first, for `film`."""
     colours, begin = [label.colour for label in work.labels], None
     for target, picture in frames.read(marked(frames, work)):
         if not isinstance(picture, ImageError):

@@ -1,4 +1,4 @@
-"""What was seen before: a concept and a few confident earlier frames as further shots, found and not drawn."""
+"""The memory of a video run: a few confident earlier frames as further shots of a concept, found and not drawn."""
 
 from collections import deque
 from collections.abc import Collection, Sequence
@@ -10,21 +10,22 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from insid3.concept import Concept
-from insid3.encoded import Encoded, mask_patches
 from insid3.errors import ConfigError
-from insid3.labels import LabelMap
-from insid3.pipeline import INSID3
+from insid3.features.encoded import Encoded, mask_patches
+from insid3.label_map import LabelMap
+from insid3.methods.base import presence_of
+from insid3.model import INSID3
 
 
 @dataclass(frozen=True)
-class Bank:
-    """How many frames a memory holds, and which. Measured by `benchmarks/video.py`.
+class MemoryConfig:
+    """The settings of a memory, measured by `benchmarks/video.py`.
 
     Attributes:
-        most: frames for each concept.
-        least: score, against the concept as it was given, of a mask that is remembered; so that an error cannot feed on
-            itself.
-        gap: numbers of frames between two that are remembered, at least; neighbours tell nothing new.
+        most: largest number of remembered frames for each concept.
+        least: least score of a mask that is remembered. The score is measured against the concept's own examples, so
+            that an error in the memory cannot confirm itself.
+        gap: least distance of two remembered frames, in frames; neighbouring frames tell nothing new.
     """
 
     most: int = 2
@@ -37,7 +38,7 @@ class Bank:
 
 
 class Memory:
-    """Marks frames in their order; memory and time for each do not grow with their number.
+    """Mark frames in their order; memory and time of a frame do not grow with the number of frames.
 
     >>> memory = Memory(model, [cat])
     >>> for index, picture in clip.pictures(range(0, 300, 5)):
@@ -46,26 +47,26 @@ class Memory:
     ...     memory.keep(index, encoded, found.masks)
     """
 
-    def __init__(self, model: INSID3, concepts: Sequence[Concept], bank: Bank | None = None) -> None:
+    def __init__(self, model: INSID3, concepts: Sequence[Concept], settings: MemoryConfig | None = None) -> None:
         """Raises:
-        ConfigError: tiles, of which no shot can be made.
+        ConfigError: `tile` is set; a frame that is seen in tiles cannot be a shot.
         """
         if model.config.tile is not None:
             raise ConfigError("a memory needs frames that are seen whole: leave out tile (--tile) or the memory")
-        self.model, self.concepts, self.bank = model, list(concepts), bank or Bank()
-        self._shots = [deque[tuple[int, Concept]](maxlen=self.bank.most) for _ in self.concepts]
+        self.model, self.concepts, self.settings = model, list(concepts), settings or MemoryConfig()
+        self._shots = [deque[tuple[int, Concept]](maxlen=self.settings.most) for _ in self.concepts]
         self._extended = list(self.concepts)
 
     def label(self, encoded: Encoded, overlap: str = "best", margin: float = 0.05) -> LabelMap:
-        """As `INSID3.label`, with what is remembered; masks are scored against the concepts as they were given."""
+        """Label a frame as `INSID3.label` does, with remembered frames as shots that do not take part in scores."""
         return self.model.label(encoded, self._extended, overlap=overlap, margin=margin)
 
     def keep(self, index: int, encoded: Encoded, masks: Sequence[Bool[np.ndarray, "H W"]]) -> list[str]:
-        """Remember a frame for those concepts whose mask is confident; their names."""
+        """Remember a frame for the concepts whose mask is confident, and return the names of these concepts."""
         names = []
         for concept, shots, mask in zip(self.concepts, self._shots, masks, strict=True):
-            due = not shots or index - shots[-1][0] >= self.bank.gap
-            if due and mask.any() and self._trust(concept, encoded, mask) >= self.bank.least:
+            due = not shots or index - shots[-1][0] >= self.settings.gap
+            if due and mask.any() and self._trust(concept, encoded, mask) >= self.settings.least:
                 names.append(concept.name)
         self.restore(index, encoded, masks, names)
         return names
@@ -73,16 +74,17 @@ class Memory:
     def restore(
         self, index: int, encoded: Encoded, masks: Sequence[Bool[np.ndarray, "H W"]], names: Collection[str]
     ) -> None:
-        """Remember a frame for the concepts of these names, as `keep` did that returned them."""
+        """Remember a frame for the concepts of these names, which an earlier `keep` returned."""
         for i, (concept, mask) in enumerate(zip(self.concepts, masks, strict=True)):
             if concept.name in names:
                 shot = concept.shot_of(f"frame {index}", encoded.tokens[0], self._patches(mask), mask)
                 self._shots[i].append((index, shot))
-                given = replace(concept, given=concept.given or concept)  # what masks are scored against
-                self._extended[i] = reduce(Concept.with_shots, (shot for _, shot in self._shots[i]), given)
+                drawn = replace(concept, drawn=concept.drawn or concept)  # masks are scored against the drawn examples
+                self._extended[i] = reduce(Concept.with_shots, (shot for _, shot in self._shots[i]), drawn)
 
     def _trust(self, concept: Concept, encoded: Encoded, mask: Bool[np.ndarray, "H W"]) -> float:
-        return self.model.evidence(encoded, concept).trust(self._patches(mask), self.model.config.rule)
+        self.model.check(concept)
+        return presence_of(encoded, concept, self._patches(mask), self.model.config, self.model.cache)
 
     def _patches(self, mask: Bool[np.ndarray, "H W"]) -> Bool[Tensor, "n"]:
         return mask_patches(mask, self.model.config, self.model.encoder)

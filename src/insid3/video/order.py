@@ -1,4 +1,4 @@
-"""In which order a video's frames are shown, and when: timestamps give hints, never names."""
+"""Order and times of a video's frames: a frame is known by its place, timestamps are only hints."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,22 +7,22 @@ from itertools import pairwise
 
 import numpy as np
 
-_GAP = 10  # seconds; broadcasts that jump farther have begun anew
+_GAP = 10  # seconds; a larger jump in a broadcast begins a new stretch of time
 _LIKE_H263 = {"mpeg4", "msmpeg4v1", "msmpeg4v2", "msmpeg4v3", "wmv1", "wmv2", "flv", "h263"}
-_PLACEHOLDER = 19  # bytes that a packet of these has at most if it only says that nothing changed
+_PLACEHOLDER = 19  # bytes at most of a packet of these codecs that only repeats the frame before
 
 
 @dataclass(frozen=True, slots=True)
 class Packet:
-    """What a file says of one coded picture, in the stream's unit of time.
+    """The entry of one coded picture in a file, in the stream's unit of time.
 
     Attributes:
-        pts, dts: when it is shown, and when it is decoded; None where the file does not say.
-        duration: 0 where the file does not say.
-        is_key: it can be decoded without others.
-        is_hidden: an edit list cuts it out.
-        is_corrupt: it is not there as a whole.
-        may_be_none: it is made so that it may give no frame of its own, see `may_be_none`.
+        pts, dts: times at which the picture is shown, and decoded; None if the file has none.
+        duration: 0 if the file has none.
+        is_key: whether the picture can be decoded without others.
+        is_hidden: whether an edit list cuts the picture out.
+        is_corrupt: whether a part of the packet is missing.
+        may_be_none: result of the function `may_be_none`.
     """
 
     pts: int | None
@@ -35,10 +35,11 @@ class Packet:
 
 
 def may_be_none(codec: str, data: memoryview) -> bool:
-    """Whether a packet's own bytes say that it may give no frame: one that is never shown, or a mere placeholder.
+    """Tell whether a packet may give no frame: its picture is never shown, or it is a mere placeholder.
 
     Args:
-        codec: FFmpeg's name for it.
+        codec: FFmpeg's name for the codec.
+        data: content of the packet.
     """
     if codec in _LIKE_H263:
         return len(data) <= _PLACEHOLDER
@@ -55,15 +56,15 @@ def may_be_none(codec: str, data: memoryview) -> bool:
 def lost(
     given: Sequence[int], failed: Sequence[int], packets: Sequence[Packet], *, one_each: bool, in_fields: bool
 ) -> list[int]:
-    """The numbers of packets whose frame is missing, ascending: that failed, or silently gave nothing.
+    """Return the numbers of the packets whose frame is missing, ascending: packets that failed, or gave no frame.
 
-    What silently gives nothing before the first frame has no key frame before it, and is no frame.
+    A packet that gave no frame before the first one has no key frame before it, and does not count as a frame.
 
     Args:
-        given: packets that gave a frame, as these are shown.
+        given: packets that gave a frame, in the order in which the frames are shown.
         failed: packets at which the decoder failed.
-        one_each: of a codec that makes one frame of each packet, so that silence is a loss.
-        in_fields: pictures may lie in two packets, one for each field.
+        one_each: whether the codec makes one frame of each packet, so that a packet without a frame is a loss.
+        in_fields: whether a picture may lie in two packets, one for each field.
     """
     first, missing = packets[given[0]], {*failed} - {*given}
     silent = {*range(min(given), len(packets))} - {*given} - missing if one_each else set[int]()
@@ -78,12 +79,12 @@ def _is_before(one: Packet, other: Packet) -> bool:
 
 
 def parts(packets: Sequence[Packet], gap: int | None) -> list[int]:
-    """Number the stretches of time of a file that was joined of several: the number of each packet's.
+    """Return the number of each packet's stretch of time; a file that was joined of several has several stretches.
 
-    Time begins anew at a picture that stands for itself and does not come later than the one before it.
+    A new stretch begins at a key picture whose time is not later than that of the picture before it.
 
     Args:
-        gap: a jump that begins a new stretch too, in the stream's unit; None: none does.
+        gap: jump in the stream's unit of time that also begins a new stretch; None: no jump does.
     """
     numbers, number, last = list[int](), 0, None
     for packet in packets:
@@ -97,12 +98,12 @@ def parts(packets: Sequence[Packet], gap: int | None) -> list[int]:
 
 
 def gap_of(base: Fraction, is_broadcast: bool) -> int | None:
-    """The jump that begins a new stretch, for `parts`; only broadcasts have one."""
+    """Return the `gap` for `parts`; None for a file that is no broadcast."""
     return int(_GAP / base) if is_broadcast else None
 
 
 def is_plain(packets: Sequence[Packet]) -> bool:
-    """Whether the timestamps can be believed: all are there, no two are the same, and time never goes back."""
+    """Tell whether the timestamps are reliable: all are there, no two are equal, and time never goes back."""
     decoded = [packet.dts for packet in packets if packet.dts is not None]
     shown = [packet.pts for packet in packets if not packet.is_hidden]
     return (
@@ -113,18 +114,18 @@ def is_plain(packets: Sequence[Packet]) -> bool:
 
 
 def by_time(packets: Sequence[Packet]) -> list[int]:
-    """The numbers of those that are shown, in the order of their timestamps; of packets that are plain."""
+    """Return the numbers of the packets that are shown, by their timestamps, which must be plain (`is_plain`)."""
     shown = [i for i, packet in enumerate(packets) if not packet.is_hidden]
     return sorted(shown, key=lambda i: packets[i].pts or 0)
 
 
 def with_lost(order: Sequence[int], lost: Sequence[int], packets: Sequence[Packet], part: Sequence[int]) -> list[int]:
-    """Put packets that gave no frame where theirs would have been.
+    """Return all packets in the order in which they are shown, with lost packets where their frames would be.
 
     Args:
-        order: packets of the frames, as they are shown.
-        lost: the others, ascending.
-        part: of `parts`.
+        order: packets that gave a frame, in the order in which the frames are shown.
+        lost: packets that gave no frame, ascending.
+        part: result of `parts`.
     """
     knows = all(packets[i].pts is not None for i in (*order, *lost))
 
@@ -142,16 +143,16 @@ def with_lost(order: Sequence[int], lost: Sequence[int], packets: Sequence[Packe
 def times(
     order: Sequence[int], packets: Sequence[Packet], part: Sequence[int], base: Fraction, rate: Fraction
 ) -> list[float]:
-    """When frames are shown, in seconds from the first: strictly ascending, whatever the timestamps are like.
+    """Return the times of the frames in seconds from the first, strictly ascending, whatever the timestamps are.
 
-    In each stretch of time the frames get its timestamps in their order. Where these are missing or repeated, frames
-    are spread evenly; a new stretch goes on where the one before ended.
+    In each stretch of time the frames get the stretch's timestamps in ascending order. Frames whose timestamps are
+    missing or repeated are distributed evenly. A new stretch goes on where the one before ended.
 
     Args:
-        order: packets of the frames, as they are shown; -1 of one that is not known.
-        part: of `parts`.
-        base: the unit of the timestamps in seconds.
-        rate: frames per second, where timestamps say nothing.
+        order: packet of each frame, in the order in which the frames are shown; -1: not known.
+        part: result of `parts`.
+        base: unit of the timestamps in seconds.
+        rate: frames per second where timestamps are missing.
     """
     known = [packets[i] for i in order if i >= 0]
     missing = [sum(stamp is None for stamp in stamps) for stamps in zip(*((p.pts, p.dts) for p in known), strict=True)]
@@ -159,7 +160,7 @@ def times(
     found, begin, step = list[float](), 0.0, float(1 / rate)
     where = [part[i] if i >= 0 else 0 for i in order]
     for each in sorted(set(where)):
-        here = [i for i, its in zip(order, where, strict=True) if its == each]
+        here = [i for i, stretch in zip(order, where, strict=True) if stretch == each]
         stamps = [_stamp(packets[i], by_pts) if i >= 0 else None for i in here]
         ascending = sorted(stamp for stamp in stamps if stamp is not None)
         left = iter(ascending)
@@ -168,7 +169,7 @@ def times(
         found += [begin + time - filled[0] for time in filled]
         last = packets[here[-1]].duration if here[-1] >= 0 else 0
         begin = found[-1] + (float(last * base) or step)
-    if any(after <= before for before, after in pairwise(found)):  # times that no number can tell apart
+    if any(after <= before for before, after in pairwise(found)):  # float64 cannot tell the times apart
         return [i * step for i in range(len(found))]
     return found
 
@@ -178,7 +179,7 @@ def _stamp(packet: Packet, by_pts: bool) -> int | None:
 
 
 def _filled(seconds: Sequence[float | None], step: float) -> list[float]:
-    """Ascending times with those between them that are missing or repeated."""
+    """Return ascending times, with missing and repeated ones interpolated."""
     known, last = list[tuple[int, float]](), None
     for i, time in enumerate(seconds):
         if time is not None and (last is None or time > last):

@@ -1,4 +1,4 @@
-"""How a frame is to be shown: phones store how they were held, and mirrors what was seen in them."""
+"""Frames turned and mirrored by their display matrix, with which phones store how they were held."""
 
 import struct
 from typing import Any
@@ -10,13 +10,13 @@ from insid3.video.container import import_av
 
 
 def upright(frame: Any) -> UInt8[np.ndarray, "H W 3"]:
-    """A decoded frame as 8-bit RGB, as it is to be shown."""
+    """Return a decoded frame as an upright picture, 8-bit RGB."""
     return turned(frame.to_ndarray(format="rgb24"), matrix_of(frame))
 
 
 def matrix_of(frame: Any) -> tuple[float, float, float, float]:
-    """a, b, c, d of a frame's display matrix, which puts the pixel (x, y) at (a x + c y, b x + d y)."""
-    own = import_av().sidedata.sidedata.SideDataContainer(frame)  # frame.side_data keeps its frame until a collection
+    """Return a, b, c, d of a frame's display matrix, which moves the pixel (x, y) to (a x + c y, b x + d y)."""
+    own = import_av().sidedata.sidedata.SideDataContainer(frame)  # frame.side_data would keep the frame alive
     stored = own.get("DISPLAYMATRIX")
     if stored is None or len(bytes(stored)) < 36:
         return 1, 0, 0, 1
@@ -25,7 +25,7 @@ def matrix_of(frame: Any) -> tuple[float, float, float, float]:
 
 
 def is_on_its_side(matrix: tuple[float, float, float, float]) -> bool:
-    """Whether rows become columns."""
+    """Tell whether a display matrix turns rows into columns."""
     a, b, c, d = matrix
     return abs(b) + abs(c) > abs(a) + abs(d)
 
@@ -33,10 +33,10 @@ def is_on_its_side(matrix: tuple[float, float, float, float]) -> bool:
 def turned(
     picture: UInt8[np.ndarray, "h w 3"], matrix: tuple[float, float, float, float]
 ) -> UInt8[np.ndarray, "H W 3"]:
-    """A picture as a display matrix says, to the nearest quarter turn; all eight ways to turn and mirror it.
+    """Return a picture turned and mirrored by a display matrix, rounded to quarter turns.
 
     Args:
-        matrix: a, b, c, d as `matrix_of` returns them; all 0 is none.
+        matrix: a, b, c, d as `matrix_of` returns them; four zeros leave the picture as it is.
     """
     a, b, c, d = matrix
     if is_on_its_side(matrix):

@@ -1,104 +1,66 @@
-"""What all annotation formats have in common: marked pictures in, files out, and back."""
+"""The interface of annotation formats, and the helpers that they share."""
 
 import json
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
-from insid3.batch.formats.values import as_colour
-from insid3.batch.names import exists, safe_name
+from insid3.batch.formats.marked import Marked, distinct, printed
+from insid3.batch.formats.reading import Reading
+from insid3.batch.formats.values import as_colour, hex_colour
+from insid3.batch.names import exists
+from insid3.checks.parsing import Flaw, as_dict, as_list, as_text, as_whole, parsing, read_json, read_text, shown
 from insid3.errors import DataError
-from insid3.images import SUFFIXES
-from insid3.instances import Instance
-from insid3.labels import MOST, Colour, Label
-from insid3.parsing import Flaw, as_dict, as_list, as_text, as_whole, parsing, read_json, read_text, shown
+from insid3.imaging.colours import Colour
+from insid3.imaging.read import SUFFIXES
+from insid3.label_map import MOST, Label
 from insid3.storage import link_or_copy, write_text
-
-if TYPE_CHECKING:
-    from insid3.batch.formats.reading import Reading
 
 LABELS = "concepts.json"
 
 
-@dataclass(frozen=True, eq=False)
-class Marked:
-    """Hold a picture and the objects in it.
-
-    Attributes:
-        path: the picture; it need not exist for formats that only name it.
-        name: of its results below the output folder, with slashes, without suffix.
-        size: (height, width).
-        instances: objects; `concept` is the index of a label.
-        address: where the picture lies if that is no file of this machine, such as https://...
-    """
-
-    path: Path
-    name: str
-    size: tuple[int, int]
-    instances: tuple[Instance, ...]
-    address: str | None = None
-
-    @property
-    def file(self) -> str:
-        """What formats that name pictures call this one: its address, or its own name in the folder of its results."""
-        if self.address is not None:
-            return self.address
-        name, own = PurePosixPath(self.name), self.path.name
-        if own.isprintable() and name.name in (own, safe_name(own), safe_name(self.path.stem)):
-            return (name.parent / own).as_posix()  # results may be called otherwise where a name is too long for them
-        return f"{self.name}{self.path.suffix}"
-
-
 class Format(Protocol):
-    """One annotation format. Both ways stream: memory does not grow with the number of pictures where the format
-    allows it.
-    """
-
-    title: str  #: what people call it, and what it is made of
+    """An annotation format, read and written picture by picture as far as the format allows."""
 
     def is_at(self, source: Path) -> bool:
-        """Tell whether a file or folder looks like it."""
+        """Tell whether a file or folder looks like this format."""
         ...
 
     def write(self, labels: Sequence[Label], pictures: Iterable[Marked], output: Path) -> list[str]:
-        """Write them below the folder `output`, each file whole or not at all; return what the format could not keep.
+        """Write pictures below the folder `output`; return what the format could not keep, a line each.
 
         Raises:
             OutputError: the folder cannot be written to.
-            MissingExtraError: a package of the extra is missing.
+            MissingExtraError: a package of the extra "export" is missing.
         """
         ...
 
-    def read(self, source: Path, reading: "Reading | None" = None) -> tuple[list[Label], Iterator[Marked]]:
-        """Read what `write`, or the format's own tool, wrote; `source` is the folder, or its one file.
+    def read(self, source: Path, reading: Reading | None = None) -> tuple[list[Label], Iterator[Marked]]:
+        """Read labels and pictures from a folder or file that `write`, or the format's own tool, wrote.
 
         Raises:
-            DataError: missing, damaged, or of another layout; names the file.
+            DataError: the source is missing, damaged or of another layout.
         """
         ...
 
 
 def check_count(labels: Sequence[Label], most: int = MOST) -> None:
-    """DataError: more classes than 8 bits can number."""
+    """Check that 8 bits can number all classes; DataError if not."""
     if len(labels) > most:
         raise DataError(f"there are {len(labels)} classes, an indexed picture has room for {most}: use another format")
 
 
 def write_labels(folder: Path, labels: Sequence[Label]) -> None:
-    """Names, ids and colours, whatever the format itself can hold; OutputError as `storage.writing`."""
-    entries = [{"name": label.name, "id": label.id, "colour": f"#{bytes(label.colour).hex()}"} for label in labels]
+    """Write concepts.json with names, ids and colours; OutputError if the folder cannot be written to."""
+    entries = [{"name": label.name, "id": label.id, "colour": hex_colour(label.colour)} for label in labels]
     write_text(folder / LABELS, json.dumps({"concepts": entries}, indent=1))
 
 
 def read_labels(folder: Path) -> list[Label] | None:
-    """What `write_labels` wrote; None where it did not.
-
-    Raises:
-        DataError: damaged.
-    """
+    """Read the labels in concepts.json; None if the folder has no such file, DataError if the file is damaged."""
     path = folder / LABELS
     if not path.exists():
         return None
@@ -113,41 +75,18 @@ def _label(entry: dict[str, Any]) -> Label:
 
 
 def parse_colour(value: Any, what: str = "colour") -> Colour:
-    """Return "#ff8000", "#f80", "orange" or [255, 128, 0] as (255, 128, 0) and the like.
-
-    Raises:
-        Flaw: it is something else.
-    """
+    """Return the RGB of "#ff8000", "#f80", "orange" or [255, 128, 0]; Flaw if the value is no colour."""
     colour = as_colour(value)
     if colour is None:
         raise Flaw(f"has {shown(value)} as {what}, which looks like #ff8000")
     return colour
 
 
-def printed(text: str) -> str:
-    """Return text without control characters, which neither XML nor a list of lines can hold."""
-    return "".join(letter if letter.isprintable() else " " for letter in text)
-
-
-def distinct(name: str, taken: Collection[str]) -> str:
-    """Return a name on one line, without control characters, and unlike those that are taken; "unnamed" if it is blank.
-
-    >>> distinct("cat\\n", ["cat"])
-    'cat (2)'
-    """
-    plain, one = printed(name).strip() or "unnamed", 1
-    unique = plain
-    while unique in taken:
-        one += 1
-        unique = f"{plain} ({one})"
-    return unique
-
-
 def plain_labels(labels: Sequence[Label], plain: Callable[[str], str] = str) -> tuple[list[Label], list[str]]:
-    """Return labels with names that lists of lines and XML can hold, and what to say if one was changed.
+    """Return labels whose names lists of lines and XML can hold, and a note if names were changed.
 
     Args:
-        plain: makes of a name what else the format needs.
+        plain: function that makes a name fit the format.
     """
     names: list[str] = []
     for label in labels:
@@ -157,12 +96,22 @@ def plain_labels(labels: Sequence[Label], plain: Callable[[str], str] = str) -> 
     return [replace(label, name=name) for label, name in zip(labels, names, strict=True)], notes
 
 
-def below(folder: Path, name: str) -> Path:
-    """A path below `folder`, whatever a file from elsewhere says.
+def loss_notes(name: str, counts: Mapping[str, int], scored: int = 0, absent: int = 0, folder: str = "") -> list[str]:
+    """Return notes on what a format could not keep, for all counts but 0.
 
-    Raises:
-        DataError: it would lie outside.
+    Args:
+        name: name of the format.
+        counts: note -> count.
+        scored: number of pictures with scores.
+        absent: number of pictures that should lie in `folder` and are not there.
     """
+    scores = f"scores of objects in {scored} pictures, for which {name} has no place"
+    pictures = f"{absent} pictures are not where the annotations say (--images): put them into {folder}"
+    return [note for note, count in {**counts, scores: scored, pictures: absent}.items() if count]
+
+
+def below(folder: Path, name: str) -> Path:
+    """Return the path of a name below `folder`; DataError if the path would lie outside the folder."""
     parts = PurePosixPath(name.replace("\\", "/"))
     if parts.is_absolute() or ".." in parts.parts or not parts.name:
         raise DataError(f"{name!r} is not the name of a file below {folder}")
@@ -170,18 +119,18 @@ def below(folder: Path, name: str) -> Path:
 
 
 def link_picture(picture: Path, place: Path) -> bool:
-    """The picture where a format wants it (some tools refuse symbolic links); whether it is there."""
-    found = picture.suffix.lower() in SUFFIXES and exists(picture)  # annotations may name any file
+    """Put a picture where a format wants it, as a hard link or copy; return False if there is no such picture."""
+    found = picture.suffix.lower() in SUFFIXES and exists(picture)  # annotations may name files of any kind
     if found:
         link_or_copy(picture, place)
     return found
 
 
 def file_within(source: Path, name: str, pattern: str, fits: Callable[[Path], bool]) -> Path:
-    """Return the file of that name, or the only one of that pattern that fits, in a folder; a file itself.
+    """Return the source if it is a file, else its file `name`, else its only file of a pattern that fits.
 
     Raises:
-        DataError: there is none, or several.
+        DataError: no file fits, or several do.
     """
     if not source.is_dir():
         if not source.exists():
@@ -201,7 +150,7 @@ def _such(names: Sequence[str]) -> str:
 
 
 def json_kind(file: Path) -> str | None:
-    """Tell whose a JSON file is by its keys: "coco", "labelme", "label-studio", or None for nobody's."""
+    """Return the format of a JSON file by its keys: "coco", "labelme", "label-studio", or None for another one."""
     try:
         stat = file.stat()
         return _json_kind(file, stat.st_mtime_ns, stat.st_size)

@@ -10,16 +10,14 @@ from typing import IO, Any
 import numpy as np
 from jaxtyping import Float
 
-from insid3.batch.formats.base import Marked, file_within, json_kind, write_labels
-from insid3.batch.formats.geometry import Geometry, Later, Outline, Patch, Size, box_ring, patch_of_runs
+from insid3.batch.formats.base import file_within, json_kind, write_labels
+from insid3.batch.formats.geometry import Geometry, LazyGeometry, Outline, PlacedMask, Size, box_ring
+from insid3.batch.formats.marked import Marked
 from insid3.batch.formats.pictures import PictureName
 from insid3.batch.formats.polygons import polygons, survives
 from insid3.batch.formats.reading import Draft, Parsed, Readable, Reading, Shape
-from insid3.errors import MissingExtraError
-from insid3.images import MAX_PIXELS, SUFFIXES
-from insid3.instances import Instance
-from insid3.labels import Label
-from insid3.parsing import (
+from insid3.batch.formats.values import hex_colour
+from insid3.checks.parsing import (
     Flaw,
     as_dict,
     as_id,
@@ -33,22 +31,27 @@ from insid3.parsing import (
     read_json,
     shown,
 )
-from insid3.storage import saying, text_stream
+from insid3.errors import MissingExtraError
+from insid3.imaging.components import Instance
+from insid3.imaging.opening import MAX_PIXELS
+from insid3.imaging.read import SUFFIXES
+from insid3.label_map import Label
+from insid3.storage import output_errors, text_stream
 
 FILE = "instances.json"
 
 
 class Coco(Readable):
-    """Masks as compressed RLE, or as polygons where these keep the object: not its holes; an annotation for each.
+    """COCO instances, one annotation for each object: compressed RLE, or polygons.
 
     Args:
-        append_to: an instances file that is kept: new pictures and annotations are added to what it holds, categories
-            of the same name are the same, and a picture that it has already gets our categories' annotations anew.
+        polygons: write polygons for objects that polygons keep, which they do not if there are holes.
+        append_to: instances file to which pictures and annotations are added. Categories of one name are the same. In
+            a picture that the file already has, new annotations of a category replace the old ones.
     """
 
     def __init__(self, polygons: bool = False, append_to: Path | None = None) -> None:
         self.polygons, self.append_to = polygons, append_to
-        self.title = "COCO instances, " + ("polygons where they keep the object" if polygons else "RLE")
 
     def is_at(self, source: Path) -> bool:
         own = (source / FILE).exists() and json_kind(source / FILE) in (None, "coco")
@@ -64,7 +67,7 @@ class Coco(Readable):
         old: list[dict[str, Any]] = before.setdefault("annotations", [])
         number = max((annotation["id"] for annotation in old), default=0) + 1
         replaced: set[int] = set()
-        with saying(output / FILE), TemporaryFile("w+") as new:  # they may be more than memory
+        with output_errors(output / FILE), TemporaryFile("w+") as new:  # may be larger than memory
             for picture in pictures:
                 image = known.get(picture.file)
                 if image is None:
@@ -112,7 +115,7 @@ class Coco(Readable):
                 known.pop(key, None)
             annotations.leave_out_those_of_others(known)
         drafts = (
-            Draft(place, size or annotations.declared_size(key), partial(annotations.of, key, size), id=key)
+            Draft(place, size or annotations.declared_size(key), partial(annotations.shapes, key, size), id=key)
             for key, (_, size, place) in known.items()
         )
         return Parsed(file, file.parent, labels, [name for name, _, _ in known.values()], drafts)
@@ -161,12 +164,12 @@ def _rle() -> Any:
 
 
 def _categories(before: list[dict[str, Any]], labels: Sequence[Label]) -> tuple[list[dict[str, Any]], list[int]]:
-    """All categories, and the id of each label: that of a category of its name, else its own if that is free."""
+    """Return all categories, and the category id of each label: of its name, else its own id, else a free one."""
     result, ids = list(before), {str(category["name"]): int(category["id"]) for category in before}
     for label in labels:
         if label.name not in ids:
             ids[label.name] = label.id if label.id not in ids.values() else max(ids.values()) + 1
-            colour = f"#{bytes(label.colour).hex()}"
+            colour = hex_colour(label.colour)
             result.append({"id": ids[label.name], "name": label.name, "supercategory": "", "color": colour})
     return result, [ids[label.name] for label in labels]
 
@@ -185,13 +188,13 @@ def _dump(out: IO[str], rest: dict[str, Any], kept: list[dict[str, Any]], new: I
 
 
 class _Annotations:
-    """The annotations of a file, by the pictures that they name."""
+    """Hold the annotations of a file by the ids of their pictures."""
 
     def __init__(self, file: Path, entries: list[Any], reading: Reading) -> None:
         self.file, self.reading = file, reading
-        self.categories: dict[str, int] = {}  # id -> index of its label
-        self.doubted: set[str] = set()  # ids of several pictures
-        self._twice: set[str] = set()  # ids of several categories
+        self.categories: dict[str, int] = {}  # id -> index of the label
+        self.doubted: set[str] = set()  # ids that several pictures share
+        self._twice: set[str] = set()  # ids that several categories share
         self._of_image: dict[str, list[tuple[str, dict[str, Any]]]] = {}
         for number, entry in enumerate(entries):
             place = f"annotation {number + 1} of {file.name}"
@@ -203,7 +206,7 @@ class _Annotations:
                 self._of_image.setdefault(key, []).append((place, annotation))
 
     def name_categories(self, listed: Any) -> list[Label]:
-        """The labels; where the file has no categories, those that the annotations name by number."""
+        """Return the labels of the categories; without categories, of the numbers that the annotations use."""
         told: list[tuple[str, int | None, object]] = []
         if listed is None:
             ids = {str(a.get("category_id")).strip() for mine in self._of_image.values() for _, a in mine}
@@ -221,18 +224,20 @@ class _Annotations:
         return self.reading.labels(told)
 
     def doubt(self, key: str, name: str) -> None:
+        """Record an id that several pictures share."""
         if key not in self.doubted:
             self.doubted.add(key)
             self.reading.leave_out("picture", f"image {key} of {self.file.name} has the id of another picture: {name}")
 
     def leave_out_those_of_others(self, known: Collection[str]) -> None:
+        """Leave out the annotations of all pictures but the known ones."""
         for key in [key for key in self._of_image if key not in known]:
             why = f"names image {key}, which " + ("is several" if key in self.doubted else "the file does not list")
             for place, _ in self._of_image.pop(key):
                 self.reading.leave_out("annotation of an unknown picture", f"{place} {why}")
 
     def declared_size(self, image: str) -> Size | None:
-        """What run-length codes say of a picture whose entry says nothing."""
+        """Return the size of a picture that its run-length codes declare, for an entry without a size."""
         for _, annotation in self._of_image.get(image, []):
             shape = annotation.get("segmentation")
             size = shape.get("size") if isinstance(shape, dict) else None
@@ -240,8 +245,8 @@ class _Annotations:
                 return (size[0], size[1]) if size[0] * size[1] <= MAX_PIXELS else None
         return None
 
-    def of(self, image: str, size: Size | None) -> list[Shape]:
-        """The objects of a picture, in the order of the file."""
+    def shapes(self, image: str, size: Size | None) -> list[Shape]:
+        """Return the objects of a picture, in the order of the file."""
         found = []
         size = size or self.declared_size(image)
         for place, annotation in self._of_image.get(image, []):
@@ -262,10 +267,10 @@ class _Annotations:
     def _geometry(self, annotation: dict[str, Any], size: Size | None, place: str) -> Geometry | None:
         shape = annotation.get("segmentation")
         if isinstance(shape, dict):
-            return Later(partial(_from_code, shape, size))
+            return LazyGeometry(partial(_from_code, shape, size))
         if not isinstance(shape, list | None):
             raise Flaw(f"has {shown(shape)} as segmentation")
-        if not any(shape or ()):  # a detection data set, or a flaw like [[]]
+        if not any(shape or ()):  # a detection data set, or an empty list such as [[]]
             if not (box := annotation.get("bbox")):
                 raise Flaw("has neither a segmentation nor a box")
             left, top, width, height = (as_number(value, "bbox") for value in _four(box))
@@ -292,7 +297,7 @@ def _ring(ring: Any) -> np.ndarray:
 
 
 def ring_of(numbers: Float[np.ndarray, "n"]) -> Float[np.ndarray, "m 2"]:
-    """Return (x, y) of a polygon's points; Flaw if it has fewer than three, or a half one."""
+    """Return the points (x, y) of a polygon; Flaw if there are fewer than three, or an odd count of numbers."""
     if len(numbers) < 6 or len(numbers) % 2:
         raise Flaw(f"has a polygon of {len(numbers)} numbers, which needs three points or more")
     return np.reshape(numbers, (-1, 2))
@@ -304,23 +309,25 @@ def _four(box: Any) -> list[Any]:
     return box
 
 
-def _from_code(shape: dict[str, Any], size: Size | None) -> Patch:
-    """A mask from run lengths, as numbers or as pycocotools packs them."""
+def _from_code(shape: dict[str, Any], size: Size | None) -> PlacedMask:
+    """Decode a mask from run lengths, which are numbers or text as pycocotools packs it."""
     sides = [as_whole(side, "size of a mask") for side in as_list(shape.get("size"), "size of a mask")]
     counts = shape.get("counts")
     if len(sides) != 2 or (size is not None and tuple(sides) != size):
         told = f"{size[1]} x {size[0]}" if size else "two numbers"
         raise Flaw(f"has a mask of {' x '.join(map(str, sides[::-1]))}, its picture {told}")
     runs = as_wholes(counts if isinstance(counts, list) else unpacked(as_text(counts, "counts")), "run", MAX_PIXELS)
-    return patch_of_runs(runs, (sides[0], sides[1]), by_columns=True)
+    return PlacedMask.from_runs(runs, (sides[0], sides[1]), by_columns=True)
 
 
 def unpacked(code: str) -> list[int]:
-    """The run lengths in pycocotools' text: 5 bits a character, the lowest first, a sixth where more follow; from the
-    third run on the difference to the run before the last.
+    """Return the run lengths that pycocotools packs into text.
+
+    Each character holds 5 bits, the lowest first, and a sixth one that says whether more follow. From the third run
+    on, the text holds the difference to the run before the last one.
 
     Raises:
-        Flaw: it is no such text, or cut short.
+        Flaw: the text is no such code, or is cut short.
     """
     runs: list[int] = []
     value = shift = 0
@@ -341,11 +348,7 @@ def unpacked(code: str) -> list[int]:
 
 
 def _of_results(entries: list[Any], file: Path, reading: Reading) -> dict[str, Any]:
-    """A list of results, as detectors write it for evaluation, as a file of annotations.
-
-    Raises:
-        Flaw: there is no folder of pictures to which their ids could refer.
-    """
+    """Turn a detector's list of results into an instances file; Flaw without a folder of pictures to look up ids."""
     if reading.images is None:
         raise Flaw("is a list of results, which does not name pictures: say where they are with --images")
     found: dict[str, set[Path]] = {}

@@ -11,26 +11,36 @@ from xml.sax.saxutils import escape, quoteattr
 import numpy as np
 from jaxtyping import Bool
 
-from insid3.batch.formats.base import Marked, file_within, plain_labels, read_labels, write_labels
+from insid3.batch.formats.base import file_within, loss_notes, plain_labels, read_labels, write_labels
 from insid3.batch.formats.cvat_tracks import Track, frames_of, shapes_at, tracks_of
-from insid3.batch.formats.geometry import Ellipse, Geometry, Later, Outline, Size, box_ring, patch_of_runs, turned
+from insid3.batch.formats.geometry import Ellipse, Geometry, LazyGeometry, Outline, PlacedMask, Size, box_ring, turned
+from insid3.batch.formats.marked import Marked
 from insid3.batch.formats.pictures import PictureName
 from insid3.batch.formats.polygons import polygons, survives
 from insid3.batch.formats.reading import Draft, Parsed, Readable, Reading, Shape
-from insid3.images import MAX_PIXELS
-from insid3.labels import Label
-from insid3.parsing import Flaw, as_number, as_points, as_text, as_whole, as_wholes, check_ends, parsing, read_xml
+from insid3.batch.formats.values import hex_colour
+from insid3.checks.parsing import (
+    Flaw,
+    as_number,
+    as_points,
+    as_text,
+    as_whole,
+    as_wholes,
+    check_ends,
+    parsing,
+    read_xml,
+)
+from insid3.imaging.opening import MAX_PIXELS
+from insid3.label_map import Label
 from insid3.storage import text_stream
 
 FILE = "annotations.xml"
-# Shapes without an area, and what people call them.
+# Shapes without an area, and their everyday names.
 _NO_AREA = {"polyline": "line", "points": "point", "cuboid": "cuboid", "skeleton": "skeleton", "tag": "tag"}
 
 
 class Cvat(Readable):
-    """Polygons, or masks where these would lose something; an object's parts share a group."""
-
-    title = "CVAT for images 1.1, XML"
+    """CVAT polygons, or masks for objects that polygons do not keep; the parts of an object share a group."""
 
     def is_at(self, source: Path) -> bool:
         return (source / FILE).exists() or (source.is_dir() and any(map(_fits, source.glob("*.xml")))) or _fits(source)
@@ -41,16 +51,15 @@ class Cvat(Readable):
             out.write('<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n  <version>1.1</version>\n')
             out.write("  <meta>\n    <task>\n      <labels>\n")
             for label in names:
-                colour = f"#{bytes(label.colour).hex()}"
-                head = f"<name>{escape(label.name)}</name><color>{colour}</color>"
+                head = f"<name>{escape(label.name)}</name><color>{hex_colour(label.colour)}</color>"
                 out.write(f"        <label>{head}<type>any</type><attributes/></label>\n")
             out.write("      </labels>\n    </task>\n  </meta>\n")
             for number, picture in enumerate(pictures):
-                scored += any(instance.score != 1 for instance in picture.instances)
+                scored += picture.is_scored
                 out.write(_image(number, picture, names))
             out.write("</annotations>\n")
         write_labels(output, labels)
-        return notes + ([f"scores of objects in {scored} pictures, for which CVAT has no place"] if scored else [])
+        return notes + loss_notes("CVAT", {}, scored)
 
     def parse(self, source: Path, reading: Reading) -> Parsed:
         file = file_within(source, FILE, "*.xml", _fits)
@@ -63,7 +72,7 @@ class Cvat(Readable):
             for element in _elements(file, ("label", "image", "track", "task", "job", "original_size")):
                 if element.tag == "label":
                     name = element.findtext("name")
-                    if name and element.find("parent") is None:  # a part of a skeleton has one
+                    if name and element.find("parent") is None:  # parts of a skeleton have a parent
                         told[name] = element.findtext("color")
                 elif element.tag == "image":
                     task = element.get("task_id")
@@ -100,7 +109,7 @@ def _image(number: int, picture: Marked, labels: Sequence[Label]) -> str:
         head = f'label={quoteattr(labels[instance.concept].name)} source="auto" occluded="0" z_order="0"'
         if not survives(shapes, instance):
             x0, y0, x1, y1 = instance.box
-            runs = ", ".join(map(str, encoded(instance.mask)))
+            runs = ", ".join(map(str, run_lengths(instance.mask)))
             box = f'left="{x0}" top="{y0}" width="{x1 - x0}" height="{y1 - y0}"'
             lines.append(f'    <mask {head} rle="{runs}" {box}/>')
         else:
@@ -110,8 +119,8 @@ def _image(number: int, picture: Marked, labels: Sequence[Label]) -> str:
     return "\n".join([*lines, "  </image>\n"])
 
 
-def encoded(mask: Bool[np.ndarray, "h w"]) -> list[int]:
-    """Lengths of runs, row by row, the first of what is not marked."""
+def run_lengths(mask: Bool[np.ndarray, "h w"]) -> list[int]:
+    """Return the lengths of a mask's runs, row by row, the first one unmarked."""
     flat = mask.ravel()
     starts = np.flatnonzero(np.diff(flat, prepend=False))
     return np.diff(starts, prepend=0, append=len(flat)).tolist()
@@ -146,7 +155,7 @@ def _shapes(entries: Sequence[tuple[str, Element]], index: dict[str, int], readi
             if entry.tag == "box":
                 reading.note("rectangle read as a mask", place)
             group, layer = (as_whole(entry.get(name) or 0, name) for name in ("group_id", "z_order"))
-            geometry = Later(partial(_geometry, entry)) if entry.tag == "mask" else _geometry(entry)
+            geometry = LazyGeometry(partial(_geometry, entry)) if entry.tag == "mask" else _geometry(entry)
             found.append(Shape(concept, geometry, place, entry.tag, group or None, layer=layer))
     return found
 
@@ -171,7 +180,7 @@ def _geometry(shape: Element) -> Geometry:
         if min(left, top) < 0 or min(width, height) < 1 or width * height > MAX_PIXELS:
             raise Flaw(f"is a mask of {width} x {height} pixels at {left}, {top}")
         runs = as_wholes(_get(shape, "rle").split(","), "run", MAX_PIXELS)
-        return patch_of_runs(runs, (height, width), at=(left, top))
+        return PlacedMask.from_runs(runs, (height, width), at=(left, top))
     raise Flaw(f"is a {shape.tag}, which has no area")
 
 
@@ -180,7 +189,7 @@ def _get(element: Element, name: str) -> str:
 
 
 def _copy(element: Element) -> Element:
-    """A track, which is cleared when the next element comes."""
+    """Copy a track, since `_elements` clears it when the next element comes."""
     copy = Element(element.tag, element.attrib)
     copy.extend(list(element))
     return copy
@@ -198,7 +207,7 @@ def _fits(file: Path) -> bool:
 
 
 def _elements(file: Path, tags: Collection[str]) -> Iterator[Element]:
-    """One after the other, each cleared when the next comes."""
+    """Yield the elements with some tags; pictures and tracks are cleared when the next element comes."""
     for element in read_xml(file):
         if element.tag in tags:
             yield element

@@ -1,4 +1,4 @@
-"""CVAT's tracks: one object over the frames of a film, drawn at key frames."""
+"""CVAT's tracks: one object over the frames of a video, drawn at key frames."""
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
@@ -7,28 +7,29 @@ from pathlib import Path
 from xml.etree.ElementTree import Element
 
 from insid3.batch.formats.reading import Reading
-from insid3.parsing import Flaw, as_number, as_whole
+from insid3.checks.parsing import Flaw, as_number, as_whole
 
-_NUMBERS = ("xtl", "ytl", "xbr", "ybr", "cx", "cy", "rx", "ry", "rotation")  # what moves evenly between key frames
-_MOST = 300_000  # frames of a film
+_NUMBERS = ("xtl", "ytl", "xbr", "ybr", "cx", "cy", "rx", "ry", "rotation")  # interpolated between key frames
+_MOST = 300_000  # frames of a video
 
 
 @dataclass(frozen=True, eq=False)
 class Track:
-    """Hold the shapes of one object at its key frames, in their order."""
+    """Hold the shapes of one object at its key frames, in order of time."""
 
     place: str
     frames: list[int]
     shapes: list[Element]
 
     def at(self, frame: int) -> Element | None:
-        """Return the object's shape in a frame as CVAT shows it; None where it is not to be seen.
+        """Return the object's shape in a frame as CVAT shows it; None if the object is not visible.
 
-        Between two key frames lies what is evenly between them (boxes, ellipses, polygons of as many points), or the
-        earlier one; the last holds to the end. `outside` hides an object until it comes back.
+        Between two key frames, boxes, ellipses and polygons with equal numbers of points are interpolated linearly;
+        other shapes stay as at the earlier key frame. The last shape holds to the end. `outside` hides the object
+        until the next key frame.
 
         Raises:
-            Flaw: a key frame's numbers are none.
+            Flaw: a coordinate at a key frame is no number.
         """
         before = bisect_right(self.frames, frame) - 1
         if before < 0 or self.shapes[before].get("outside") == "1":
@@ -62,18 +63,14 @@ def tracks_of(elements: Sequence[Element], reading: Reading, file: Path) -> list
 
 
 def frames_of(tracks: Sequence[Track], told: int) -> int:
-    """Return how many frames a film has: as many as it says, or as its tracks need.
-
-    Raises:
-        Flaw: it says more than films have.
-    """
+    """Return the number of frames that a file declares, or more if the tracks need them; Flaw if there are too many."""
     if told > _MOST:
         raise Flaw(f"declares {told:,} frames; films have up to {_MOST:,}")
     return max([told, *(track.frames[-1] + 1 for track in tracks if track.frames)])
 
 
 def shapes_at(tracks: Sequence[Track], frame: int, reading: Reading) -> Iterator[tuple[str, Element]]:
-    """Yield the shapes of a frame and where each stands."""
+    """Yield the shapes of a frame, each after its place in the file."""
     for track in tracks:
         place = f"{track.place} at frame {frame}"
         with reading.entry("track", place):

@@ -1,4 +1,4 @@
-"""Shapes of annotation files as masks, each in no more memory than its own box takes."""
+"""Shapes in annotation files, rasterised to masks in no more memory than their own boxes take."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -10,79 +10,117 @@ from jaxtyping import Bool, Float, Shaped
 from PIL import Image, ImageDraw
 
 from insid3.batch.formats.polygons import Ring, filled
+from insid3.checks.parsing import Flaw
 from insid3.errors import MissingExtraError
-from insid3.parsing import Flaw
 
 Size = tuple[int, int]
-Scale = tuple[float, float]  #: (x, y): pixels of the picture in a pixel of the file
+Scale = tuple[float, float]  #: (x, y): pixels of the picture for each pixel of the file
 Paint = Literal["edges", "centres", "coco"]
-_LONG = 5_000_000  # pixels of an outline; pycocotools takes a hundred bytes for each, and ends where it gets none
-_FAR = 10  # sides of its picture by which a shape may lie outside; farther it belongs to another one
+_LONG = 5_000_000  # pixels of an outline; pycocotools takes a hundred bytes for each, and crashes without memory
+_FAR = 10  # sides of its picture by which a shape may lie outside; beyond, it belongs to another picture
 
 
 @dataclass(frozen=True, eq=False)
-class Drawn:
-    """Hold a mask and where it lies: its first column `left` and row `top` in the picture."""
+class PlacedMask:
+    """Hold a mask and its place in a picture: the first pixel lies at column `left` and row `top`."""
 
     left: int
     top: int
     mask: Bool[np.ndarray, "h w"]
 
-    def cropped(self) -> "Drawn":
-        """Return what is marked in memory of its own; Flaw if nothing is."""
+    @classmethod
+    def from_runs(
+        cls, counts: Shaped[np.ndarray, "n"], size: Size, *, by_columns: bool = False, at: tuple[int, int] = (0, 0)
+    ) -> "PlacedMask":
+        """Return the pixels that run lengths mark, in no more memory than the rows with marked pixels take.
+
+        Args:
+            counts: lengths of runs, the first one unmarked.
+            size: (height, width) of the whole mask.
+            by_columns: the runs go down the columns.
+            at: column and row of the first pixel in the picture.
+
+        Raises:
+            Flaw: the runs do not add up to the mask, or mark nothing.
+        """
+        lines, wide = size[::-1] if by_columns else size
+        ends, marked = np.cumsum(counts), np.flatnonzero(counts[1::2]) * 2 + 1
+        if not len(marked) or ends[-1] != lines * wide:
+            decode_runs(counts, (lines, wide))
+            raise Flaw("covers no pixel of its picture")
+        start, end = int(ends[marked[0] - 1]), int(ends[marked[-1]])
+        first, last = start // wide, (end - 1) // wide + 1
+        between = counts[marked[0] : marked[-1] + 1]
+        runs = np.concatenate([[start - first * wide], between, [last * wide - end]])
+        mask = decode_runs(runs, (last - first, wide))
+        return cls(at[0] + first, at[1], mask.T) if by_columns else cls(at[0], at[1] + first, mask)
+
+    def cropped(self) -> "PlacedMask":
+        """Return a copy of the box around the marked pixels; Flaw if there are none."""
         rows, columns = np.flatnonzero(self.mask.any(1)), np.flatnonzero(self.mask.any(0))
         if not len(rows):
             raise Flaw("covers no pixel of its picture")
         part = self.mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].copy()
-        return Drawn(self.left + int(columns[0]), self.top + int(rows[0]), part)
+        return PlacedMask(self.left + int(columns[0]), self.top + int(rows[0]), part)
+
+    def rasterise(self, size: Size, scale: Scale) -> "PlacedMask":
+        height, width = self.mask.shape
+        corners = np.array([[self.left, self.top], [self.left + width, self.top + height]]) * scale
+        left, top, right, bottom = _box(corners, size, margin=0)
+        if scale == (1, 1):
+            rows_and_columns = np.s_[top - self.top : bottom - self.top, left - self.left : right - self.left]
+            return PlacedMask(left, top, self.mask[rows_and_columns])
+        columns = np.clip(((np.arange(left, right) + 0.5) / scale[0]).astype(int) - self.left, 0, width - 1)
+        rows = np.clip(((np.arange(top, bottom) + 0.5) / scale[1]).astype(int) - self.top, 0, height - 1)
+        return PlacedMask(left, top, self.mask[rows[:, None], columns])
 
 
 class Geometry(Protocol):
-    """A shape in pixels of the file."""
+    """A shape in pixels of the file: `PlacedMask` or one of the classes below."""
 
-    def drawn(self, size: Size, scale: Scale) -> Drawn:
-        """Return its mask in a picture of (height, width) `size`.
+    def rasterise(self, size: Size, scale: Scale) -> PlacedMask:
+        """Return the mask of the shape in a picture of (height, width) `size`.
 
         Raises:
-            Flaw: it cannot be drawn.
+            Flaw: the shape cannot be rasterised.
         """
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class Outline:
-    """Mark what closed rings enclose, all of them together.
+    """The union of what closed rings enclose.
 
     Attributes:
-        rings: (x, y) of their points.
-        paint: "edges": pixels whose centres lie inside (CVAT, Label Studio); "coco": as pycocotools does; "centres":
-            points are centres of pixels and the border is painted (labelme, OpenCV).
+        rings: (n, 2) points (x, y) of each ring.
+        paint: "edges": pixels whose centres lie inside (CVAT, Label Studio); "coco": the pixels that pycocotools
+            sets; "centres": points are centres of pixels, and the border is painted (labelme, OpenCV).
     """
 
     rings: Sequence[Ring]
     paint: Paint = "edges"
 
-    def drawn(self, size: Size, scale: Scale) -> Drawn:
+    def rasterise(self, size: Size, scale: Scale) -> PlacedMask:
         rings = [ring * scale for ring in self.rings]
         check_rings(rings, size)
         left, top, right, bottom = _box(np.concatenate(rings), size)
         if self.paint == "coco":
-            return Drawn(left, top, as_pycocotools(rings, size)[top:bottom, left:right])
+            return PlacedMask(left, top, as_pycocotools(rings, size)[top:bottom, left:right])
         moved, local = [ring - (left, top) for ring in rings], (bottom - top, right - left)
         painted = self.paint == "centres"
-        return Drawn(left, top, np.logical_or.reduce([filled([r], local, centres=painted) for r in moved]))
+        return PlacedMask(left, top, np.logical_or.reduce([filled([r], local, centres=painted) for r in moved]))
 
 
 @dataclass(frozen=True, eq=False)
 class Ellipse:
-    """Mark an ellipse, turned clockwise by `degrees` around its centre (x, y); with `painted` as Pillow draws it."""
+    """An ellipse, turned clockwise by `degrees` around its centre (x, y); `painted`: with the border, by Pillow."""
 
     centre: tuple[float, float]
     radii: tuple[float, float]
     degrees: float = 0
     painted: bool = False
 
-    def drawn(self, size: Size, scale: Scale) -> Drawn:
+    def rasterise(self, size: Size, scale: Scale) -> PlacedMask:
         (x, y), (a, b) = np.multiply(self.centre, scale), np.abs(self.radii)
         angle = math.radians(self.degrees)
         cos, sin = math.cos(angle), math.sin(angle)
@@ -93,47 +131,27 @@ class Ellipse:
             canvas = Image.new("1", (right - left, bottom - top))
             corners = [x - reach[0] - left, y - reach[1] - top, x + reach[0] - left, y + reach[1] - top]
             ImageDraw.Draw(canvas).ellipse(corners, fill=1, outline=1)
-            return Drawn(left, top, np.array(canvas))
+            return PlacedMask(left, top, np.array(canvas))
         u = (np.arange(left, right) + 0.5 - x) / scale[0]
         v = ((np.arange(top, bottom) + 0.5 - y) / scale[1])[:, None]
         along, across = u * cos + v * sin, v * cos - u * sin
         if not (a and b):
             raise Flaw("has a radius of 0")
-        return Drawn(left, top, (along / a) ** 2 + (across / b) ** 2 <= 1)
+        return PlacedMask(left, top, (along / a) ** 2 + (across / b) ** 2 <= 1)
 
 
 @dataclass(frozen=True, eq=False)
-class Later:
-    """Mark what `make` gives as soon as it is drawn: of the masks of a picture one at a time is in memory."""
+class LazyGeometry:
+    """A shape that `make` decodes when it is rasterised, so that one mask of a picture at a time is in memory."""
 
     make: Callable[[], Geometry]
 
-    def drawn(self, size: Size, scale: Scale) -> Drawn:
-        return self.make().drawn(size, scale)
-
-
-@dataclass(frozen=True, eq=False)
-class Patch:
-    """Mark the pixels of a mask whose first pixel lies at column `left` and row `top`."""
-
-    left: int
-    top: int
-    mask: Bool[np.ndarray, "h w"]
-
-    def drawn(self, size: Size, scale: Scale) -> Drawn:
-        height, width = self.mask.shape
-        corners = np.array([[self.left, self.top], [self.left + width, self.top + height]]) * scale
-        left, top, right, bottom = _box(corners, size, margin=0)
-        if scale == (1, 1):
-            rows_and_columns = np.s_[top - self.top : bottom - self.top, left - self.left : right - self.left]
-            return Drawn(left, top, self.mask[rows_and_columns])
-        columns = np.clip(((np.arange(left, right) + 0.5) / scale[0]).astype(int) - self.left, 0, width - 1)
-        rows = np.clip(((np.arange(top, bottom) + 0.5) / scale[1]).astype(int) - self.top, 0, height - 1)
-        return Drawn(left, top, self.mask[rows[:, None], columns])
+    def rasterise(self, size: Size, scale: Scale) -> PlacedMask:
+        return self.make().rasterise(size, scale)
 
 
 def check_rings(rings: Sequence[Ring], size: Size) -> None:
-    """Refuse rings that would cost much to draw; Flaw if they lie far outside their picture, or are very long."""
+    """Refuse rings that are costly to rasterise; Flaw if they lie far outside their picture, or are very long."""
     _check_extent(np.concatenate(rings), size)
     if not (length := sum(_length(ring) for ring in rings)) <= _LONG:
         raise Flaw(f"has an outline of {length:,.0f} pixels, which no object in a picture has")
@@ -145,13 +163,13 @@ def box_ring(left: float, top: float, right: float, bottom: float) -> Float[np.n
 
 
 def turned(ring: Ring, degrees: float, about: Shaped[np.ndarray, "2"]) -> Ring:
-    """Return points turned clockwise, as seen on a picture, around a point."""
+    """Turn points clockwise, as seen on a picture, around the point `about`."""
     angle = math.radians(degrees)
     matrix = np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
     return (ring - about) @ matrix + about
 
 
-def joined(parts: Iterable[Drawn]) -> Drawn:
+def joined(parts: Iterable[PlacedMask]) -> PlacedMask:
     """Return the union of masks."""
     some = list(parts)
     if len(some) == 1:
@@ -163,46 +181,18 @@ def joined(parts: Iterable[Drawn]) -> Drawn:
     for part in some:
         (y, x), (height, width) = (part.top - top, part.left - left), part.mask.shape
         mask[y : y + height, x : x + width] |= part.mask
-    return Drawn(left, top, mask)
+    return PlacedMask(left, top, mask)
 
 
-def from_runs(counts: Shaped[np.ndarray, "n"], size: Size) -> Bool[np.ndarray, "H W"]:
-    """Return the mask of run lengths, row by row, that begin with what is not marked.
-
-    Raises:
-        Flaw: the runs do not add up to the picture.
-    """
+def decode_runs(counts: Shaped[np.ndarray, "n"], size: Size) -> Bool[np.ndarray, "H W"]:
+    """Return the mask of run lengths, row by row, the first one unmarked; Flaw if they do not add up to the mask."""
     if (counts < 0).any() or counts.sum() != size[0] * size[1]:
         raise Flaw(f"has runs of {counts.sum():,} pixels, its mask has {size[1]} x {size[0]}")
     return np.repeat(np.arange(len(counts)) % 2 == 1, counts).reshape(size)
 
 
-def patch_of_runs(
-    counts: Shaped[np.ndarray, "n"], size: Size, *, by_columns: bool = False, at: tuple[int, int] = (0, 0)
-) -> Patch:
-    """Return what run lengths mark, in no more memory than the rows take in which something is marked.
-
-    Args:
-        by_columns: the runs go down the columns.
-        at: column and row of the first pixel.
-
-    Raises:
-        Flaw: the runs do not add up to the picture, or mark nothing.
-    """
-    lines, wide = size[::-1] if by_columns else size
-    ends, marked = np.cumsum(counts), np.flatnonzero(counts[1::2]) * 2 + 1
-    if not len(marked) or ends[-1] != lines * wide:
-        from_runs(counts, (lines, wide))
-        raise Flaw("covers no pixel of its picture")
-    start, end = int(ends[marked[0] - 1]), int(ends[marked[-1]])
-    first, last = start // wide, (end - 1) // wide + 1
-    between = counts[marked[0] : marked[-1] + 1]
-    mask = from_runs(np.concatenate([[start - first * wide], between, [last * wide - end]]), (last - first, wide))
-    return Patch(at[0] + first, at[1], mask.T) if by_columns else Patch(at[0], at[1] + first, mask)
-
-
 def _length(ring: Ring) -> float:
-    """In pixels, of the longer of both directions: what painting it costs."""
+    """Return the pixels that painting a ring costs: of each segment the longer of width and height."""
     return float(np.abs(ring - np.roll(ring, 1, 0)).max(1).sum())
 
 
@@ -212,7 +202,7 @@ def _check_extent(points: Float[np.ndarray, "n 2"], size: Size) -> None:
 
 
 def _box(points: Float[np.ndarray, "n 2"], size: Size, margin: int = 2) -> tuple[int, int, int, int]:
-    """The part of the picture that holds points, with a margin for what is painted around them."""
+    """Return the box (x0, y0, x1, y1) that holds points, with a margin for the painted border."""
     _check_extent(points, size)
     low = np.clip(np.floor(points.min(0)).astype(int) - margin, 0, None)
     high = np.clip(np.ceil(points.max(0)).astype(int) + margin, None, size[::-1])
@@ -222,15 +212,15 @@ def _box(points: Float[np.ndarray, "n 2"], size: Size, margin: int = 2) -> tuple
 
 
 def as_pycocotools(rings: Sequence[Ring], size: Size, extra: str = "export") -> Bool[np.ndarray, "H W"]:
-    """Return what pycocotools draws of rings for which `check_rings` holds.
+    """Return the mask that pycocotools makes of rings that pass `check_rings`.
 
-    It draws the whole picture: moved to a part of it, a point that lies just between two pixels may fall to the other.
+    The mask is as large as the picture: in a smaller one, a point just between two pixels may fall to the other pixel.
 
     Args:
-        extra: what has to be installed to have pycocotools.
+        extra: extra of this package that installs pycocotools.
 
     Raises:
-        MissingExtraError: it is not installed.
+        MissingExtraError: pycocotools is not installed.
     """
     try:
         from pycocotools import mask as rle

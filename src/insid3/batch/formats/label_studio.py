@@ -1,4 +1,4 @@
-"""Label Studio: tasks with brush masks as predictions, and the labelling interface that they need."""
+"""Label Studio: tasks with brush masks as predictions, and the labelling interface for them."""
 
 import base64
 import json
@@ -16,37 +16,30 @@ from xml.sax.saxutils import quoteattr
 import numpy as np
 from jaxtyping import Bool
 
-from insid3.batch.formats.base import Marked, file_within, json_kind, plain_labels, read_labels, write_labels
-from insid3.batch.formats.geometry import Drawn, Ellipse, Geometry, Outline, Patch, Scale, Size, box_ring, turned
+from insid3.batch.formats.base import file_within, json_kind, plain_labels, read_labels, write_labels
+from insid3.batch.formats.geometry import Ellipse, Geometry, Outline, PlacedMask, Scale, Size, box_ring, turned
+from insid3.batch.formats.marked import Marked
 from insid3.batch.formats.pictures import PictureName
 from insid3.batch.formats.reading import Draft, Parsed, Readable, Reading, Shape, counted
-from insid3.batch.formats.values import as_size
-from insid3.images import MAX_PIXELS, SUFFIXES, read_patch
-from insid3.labels import Label
-from insid3.parsing import (
-    Flaw,
-    as_dict,
-    as_list,
-    as_number,
-    as_points,
-    as_text,
-    as_wholes,
-    parsing,
-    read_json,
-)
+from insid3.batch.formats.values import as_size, hex_colour
+from insid3.checks.parsing import Flaw, as_dict, as_list, as_number, as_points, as_text, as_wholes, parsing, read_json
+from insid3.imaging.masks import read_patch
+from insid3.imaging.opening import MAX_PIXELS
+from insid3.imaging.read import SUFFIXES
+from insid3.label_map import Label
 from insid3.storage import text_stream, write_text
 
 FILE = "tasks.json"
-_SIZES = (3, 4, 8, 16)  # bits in which the length of a run is written, smallest first
-# Results that describe a picture or a region and mark nothing.
+_SIZES = (3, 4, 8, 16)  # bits for the length of a run, smallest first
+# Results that describe a picture or a region without an area.
 _NO_REGIONS = ("choices", "textarea", "rating", "number", "taxonomy", "datetime", "relation", "pairwise", "ranker")
 _SHAPES = ("brush", "bitmask", "polygon", "rectangle", "ellipse")
-# Regions without an area, and what people call them.
+# Regions without an area, and their everyday names.
 _NO_AREA = {"keypoint": "point", "vector": "line", "line": "line", "videorectangle": "box", "timeline": "range"}
 
 
 class LabelStudio(Readable):
-    title = "Label Studio tasks with brush masks, config.xml"
+    """Label Studio tasks with brush masks, and the labelling interface as config.xml."""
 
     def is_at(self, source: Path) -> bool:
         own = (source / FILE).exists() and json_kind(source / FILE) in (None, "label-studio")
@@ -60,7 +53,7 @@ class LabelStudio(Readable):
                 out.write(before + json.dumps(_task(picture, names)))
                 before = ",\n"
             out.write("[]\n" if before == "[\n" else "\n]\n")
-        lines = [f"    <Label value={quoteattr(x.name)} background='#{bytes(x.colour).hex()}'/>" for x in names]
+        lines = [f"    <Label value={quoteattr(x.name)} background='{hex_colour(x.colour)}'/>" for x in names]
         brush = ['  <BrushLabels name="tag" toName="image">', *lines, "  </BrushLabels>"]
         view = ["<View>", '  <Image name="image" value="$image"/>', *brush, "</View>"]
         write_text(output / "config.xml", "\n".join(view) + "\n")
@@ -89,7 +82,7 @@ class LabelStudio(Readable):
 
 @dataclass(frozen=True, eq=False)
 class _Region:
-    """One region: what its results of the same id say together."""
+    """Hold one region, joined from all results with its id."""
 
     kind: str
     value: dict[str, Any]
@@ -97,12 +90,12 @@ class _Region:
     size: Size | None
     score: object
     place: str
-    picture: tuple[str, str]  # names of the tag and of the page on which it lies
+    picture: tuple[str, str]  # name of the picture's tag, and number of its page
 
 
 @dataclass(frozen=True, eq=False)
 class _Task:
-    """A task and the regions that count."""
+    """Hold a task, and the regions of its valid annotation."""
 
     place: str
     id: str
@@ -127,7 +120,7 @@ def _task_of(task: dict[str, Any], number: int, file: Path, reading: Reading) ->
         raise Flaw("has regions of pictures of several sizes: a task must have one picture")
     size = sizes.pop() if sizes else None
     if size is None:
-        with suppress(Flaw):  # these may be anything, unless they are ours
+        with suppress(Flaw):  # in foreign tasks these may be anything
             size = as_size(data.get("height"), data.get("width"), MAX_PIXELS)
     if len({region.picture for region in regions}) > 1:
         raise Flaw("has regions on several pictures: a task must have one")
@@ -135,7 +128,7 @@ def _task_of(task: dict[str, Any], number: int, file: Path, reading: Reading) ->
 
 
 def _results(task: dict[str, Any], place: str, reading: Reading) -> list[Any] | None:
-    """Those of the last annotation that was not cancelled; predictions where there is none; None without both."""
+    """Return the results of the last annotation that was not cancelled, else of the last prediction, else None."""
     made = as_list(task.get("annotations") or task.get("completions") or [], "annotations")
     valid = [one for one in made if isinstance(one, dict)]
     for _ in made[len(valid) :]:
@@ -162,7 +155,7 @@ def _is_cancelled(annotation: dict[str, Any]) -> bool:
 
 
 def _regions(results: list[Any], place: str, reading: Reading) -> list[_Region]:
-    """The regions; a label may stand in a result of its own, which has the id of its region."""
+    """Return the regions of results; a label may be a result of its own with the id of its region."""
     shapes: list[tuple[str, str, dict[str, Any]]] = []
     labels: dict[str, dict[str, None]] = {}  # by id
     for number, entry in enumerate(results, 1):
@@ -217,17 +210,17 @@ def _shapes(task: _Task, index: dict[str, int], reading: Reading) -> list[Shape]
 
 @dataclass(frozen=True, eq=False)
 class _InPercent:
-    """A region, whose numbers are percent of the sides."""
+    """A region with coordinates in percent of the picture's sides."""
 
     region: _Region
 
-    def drawn(self, size: Size, scale: Scale) -> Drawn:
+    def rasterise(self, size: Size, scale: Scale) -> PlacedMask:
         told = round(size[0] / scale[1]), round(size[1] / scale[0])
-        return _geometry(self.region, told).drawn(size, scale)
+        return _geometry(self.region, told).rasterise(size, scale)
 
 
 def _geometry(region: _Region, size: Size) -> Geometry:
-    """In pixels of the (height, width) `size` that the file declares."""
+    """Return the shape of a region, in pixels of the (height, width) `size` that the file declares."""
     value, (height, width) = region.value, size
 
     def percent(name: str, side: int) -> float:
@@ -235,7 +228,7 @@ def _geometry(region: _Region, size: Size) -> Geometry:
 
     degrees = 0 if value.get("rotation") is None else as_number(value["rotation"], "rotation")
     if region.kind == "brush":
-        return Patch(0, 0, decoded(as_wholes(value.get("rle"), "byte of a mask", 255), size))
+        return PlacedMask(0, 0, decode_brush(as_wholes(value.get("rle"), "byte of a mask", 255), size))
     if region.kind == "bitmask":
         try:
             content = base64.b64decode(as_text(value.get("imageDataURL"), "imageDataURL").rpartition(",")[2])
@@ -244,7 +237,7 @@ def _geometry(region: _Region, size: Size) -> Geometry:
         mask = read_patch(content, "its mask")
         if mask.shape != size:
             raise Flaw(f"has a mask of {mask.shape[1]} x {mask.shape[0]} pixels, its picture {width} x {height}")
-        return Patch(0, 0, mask)
+        return PlacedMask(0, 0, mask)
     if region.kind == "polygon":
         points = as_points(value.get("points"))
         if len(points) < 3:
@@ -261,7 +254,7 @@ def _geometry(region: _Region, size: Size) -> Geometry:
 
 
 def _picture(data: dict[str, Any], regions: Sequence[_Region]) -> str:
-    """The address or path of a task's picture, as it was before Label Studio took it in."""
+    """Return the address or path of a task's picture, as before its import into Label Studio."""
     texts = {key: value for key, value in data.items() if isinstance(value, str)}
     named = [region.picture[0] for region in regions[:1] if region.picture[0] in texts] or ["image"]
     found = [texts[named[0]]] if named[0] in texts else [text for text in texts.values() if _is_picture(text)]
@@ -279,14 +272,16 @@ def _fits(file: Path) -> bool:
     return file.is_file() and (file.name == FILE or json_kind(file) == "label-studio")
 
 
-def encoded(mask: Bool[np.ndarray, "H W"]) -> list[int]:
-    """The brush's run-length code: bytes of a bit stream that begins with how many values follow (32 bits), their size
-    in bits less one (5), and four sizes of run lengths less one (4 each). A value is a byte of RGBA; a run is 1 (the
-    same value over and over) or 0 (different ones), a choice of size (2), the length less one and the value or values.
+def encode_brush(mask: Bool[np.ndarray, "H W"]) -> list[int]:
+    """Return the brush's run-length code of a mask, as bytes of a bit stream.
+
+    The head holds the count of values (32 bits), the bits of a value less one (5 bits), and four sizes of run lengths
+    less one (4 bits each). A value is a byte of RGBA. A run holds 1 (one repeated value) or 0 (different values), the
+    index of its size (2 bits), its length less one, and its value or values.
     """
     flat = mask.ravel()
     starts = np.flatnonzero(np.diff(flat, prepend=not flat[0] if len(flat) else False))
-    lengths = np.diff(starts, append=len(flat)) * 4  # what is marked is opaque white: one value, four times a pixel
+    lengths = np.diff(starts, append=len(flat)) * 4  # four equal bytes a pixel: opaque white or transparent black
     bits = [_bits(flat.size * 4, 32), _bits(7, 5), *(_bits(size - 1, 4) for size in _SIZES)]
     for start, length in zip(starts.tolist(), lengths.tolist(), strict=True):
         value = _bits(255 if flat[start] else 0, 8)
@@ -300,8 +295,8 @@ def encoded(mask: Bool[np.ndarray, "H W"]) -> list[int]:
     return np.packbits(np.frombuffer(stream.encode(), np.uint8) - ord("0")).tolist()
 
 
-def decoded(code: Sequence[int] | np.ndarray, size: tuple[int, int]) -> Bool[np.ndarray, "H W"]:
-    """The alpha channel of what `encoded`, or the brush, wrote; Flaw for anything else."""
+def decode_brush(code: Sequence[int] | np.ndarray, size: tuple[int, int]) -> Bool[np.ndarray, "H W"]:
+    """Return the mask of a brush's run-length code, its alpha channel; Flaw if the code is damaged."""
     stream = np.unpackbits(np.asarray(code, np.uint8)).astype("S1").tobytes().decode()
     at = 0
 
@@ -345,7 +340,7 @@ def _task(picture: Marked, labels: Sequence[Label]) -> dict[str, Any]:
             "image_rotation": 0,
             "value": {
                 "format": "rle",
-                "rle": encoded(instance.whole(picture.size)),
+                "rle": encode_brush(instance.whole(picture.size)),
                 "brushlabels": [labels[instance.concept].name],
             },
             "score": round(instance.score, 4),

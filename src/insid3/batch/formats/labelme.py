@@ -14,31 +14,32 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from insid3.batch.formats.base import LABELS, Marked, below, json_kind, read_labels, write_labels
-from insid3.batch.formats.geometry import Ellipse, Geometry, Later, Outline, Patch, box_ring
+from insid3.batch.formats.base import LABELS, below, json_kind, loss_notes, read_labels, write_labels
+from insid3.batch.formats.geometry import Ellipse, Geometry, LazyGeometry, Outline, PlacedMask, box_ring
+from insid3.batch.formats.marked import Marked
 from insid3.batch.formats.pictures import PictureName
 from insid3.batch.formats.polygons import polygons
 from insid3.batch.formats.reading import Draft, Parsed, Readable, Reading, Shape
+from insid3.checks.parsing import Flaw, as_dict, as_list, as_points, as_text, parsing, read_json
 from insid3.errors import DataError, ImageError
-from insid3.images import picture_from_bytes, read_patch
-from insid3.instances import Instance
-from insid3.labels import Label
-from insid3.parsing import Flaw, as_dict, as_list, as_points, as_text, parsing, read_json
+from insid3.imaging.components import Instance
+from insid3.imaging.masks import read_patch
+from insid3.imaging.opening import picture_from_bytes
+from insid3.label_map import Label
 from insid3.storage import write_text
 
-# Shapes without an area, and what people call them.
+# Shapes without an area, and their everyday names.
 _NO_AREA = {"point": "point", "points": "point", "line": "line", "linestrip": "line"}
 _CORNERS = ("polygon", "rectangle", "oriented_rectangle", "rotation", "quadrilateral")  # the last two: X-AnyLabeling's
-_TAKEN = ("concepts", "run", "tasks", "instances")  # names of files beside the annotations, and of other formats'
-_SAMPLE = 20  # files that tell what a folder holds
+_TAKEN = ("concepts", "run", "tasks", "instances")  # names of our own files and of those of other formats
+_SAMPLE = 20  # files of a folder that `is_at` looks at
 
 
 class Labelme(Readable):
-    """Polygons through the centres of the border's pixels, or masks where there are holes; an object's parts share a
-    group. Points and lines, which have no area, are not read.
-    """
+    """labelme polygons through the centres of the border's pixels, or masks for objects with holes.
 
-    title = "labelme, a JSON file for each picture"
+    The parts of an object share a group. Points and lines, which have no area, are not read.
+    """
 
     def is_at(self, source: Path) -> bool:
         files = islice(_files(source), _SAMPLE) if source.is_dir() else [source]
@@ -47,7 +48,7 @@ class Labelme(Readable):
     def write(self, labels: Sequence[Label], pictures: Iterable[Marked], output: Path) -> list[str]:
         scored, files = 0, set(_TAKEN)
         for picture in pictures:
-            scored += any(instance.score != 1 for instance in picture.instances)
+            scored += picture.is_scored
             shapes: list[dict[str, Any]] = []
             for group, instance in enumerate(picture.instances):
                 found = polygons(instance, centres=True)
@@ -70,7 +71,7 @@ class Labelme(Readable):
             }  # fmt: skip
             write_text(file, json.dumps(content, indent=1))
         write_labels(output, labels)
-        return [f"scores of objects in {scored} pictures, for which labelme has no place"] if scored else []
+        return loss_notes("labelme", {}, scored)
 
     def parse(self, source: Path, reading: Reading) -> Parsed:
         root = source if source.is_dir() else source.parent
@@ -94,7 +95,7 @@ class Labelme(Readable):
             told |= dict.fromkeys(label for shape in data["shapes"] if (label := _area_label(shape)))
         labels = reading.labels((name, None, None) for name in sorted(told))
         kept_labels = {label.name: label for label in read_labels(root) or ()}
-        if told.keys() <= kept_labels.keys():  # our own, in their order
+        if told.keys() <= kept_labels.keys():  # keeps the order of concepts.json
             labels = list(kept_labels.values())
             index = {label.name: i for i, label in enumerate(labels)}
         else:
@@ -109,7 +110,7 @@ class Labelme(Readable):
 
 
 def _inside(file: Path) -> Image.Image | None:
-    """The picture that the file carries; ImageError where what it carries is none."""
+    """Return the picture inside a file, or None; ImageError if the content is no picture."""
     data = _content(file).get("imageData")
     if not data:
         return None
@@ -160,13 +161,13 @@ def _shapes(file: Path, shapes: list[Any], index: dict[str, int], reading: Readi
                 raise Flaw("has no label")
             group = shape.get("group_id")
             group = None if group is None else str(group)
-            geometry = Later(partial(_mask_of, shape)) if kind == "mask" else _geometry(kind, shape)
+            geometry = LazyGeometry(partial(_mask_of, shape)) if kind == "mask" else _geometry(kind, shape)
             found.append(Shape(index[label], geometry, place, kind, group))
     return found
 
 
-def _mask_of(shape: dict[str, Any]) -> Patch:
-    """As labelme.utils.shape_to_mask: a mask in its own box."""
+def _mask_of(shape: dict[str, Any]) -> PlacedMask:
+    """Return the mask of a shape in its own box, as labelme.utils.shape_to_mask does."""
     points = as_points(shape.get("points"))
     if len(points) < 1:
         raise Flaw("has no corner")
@@ -180,11 +181,11 @@ def _mask_of(shape: dict[str, Any]) -> Patch:
         if np.abs(sides - mask.shape[::-1]).max() > 1:
             told = f"{sides[0]} x {sides[1]}"
             raise Flaw(f"has a mask of {mask.shape[1]} x {mask.shape[0]} pixels in a box of {told}")
-    return Patch(int(left), int(top), mask)
+    return PlacedMask(int(left), int(top), mask)
 
 
 def _geometry(kind: str, shape: dict[str, Any]) -> Geometry:
-    """As labelme.utils.shape_to_mask, and for X-AnyLabeling's shapes of four corners."""
+    """Return a shape as labelme.utils.shape_to_mask reads it, or a shape of four corners of X-AnyLabeling."""
     points = as_points(shape.get("points"))
     if kind == "circle":
         if len(points) != 2:
@@ -210,7 +211,7 @@ def _mask(instance: Instance) -> dict[str, Any]:
 
 
 def _three(ring: np.ndarray) -> list[list[float]]:
-    """A polygon has three points, if only a pixel wide."""
+    """Repeat the last point of a ring of one or two points, since a polygon needs three."""
     points: list[list[float]] = np.pad(ring, ((0, max(0, 3 - len(ring))), (0, 0)), "edge").tolist()
     return points
 
@@ -223,5 +224,5 @@ def _relative(picture: Path, folder: Path) -> str:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    ours = (LABELS, "run.json")  # unless they are of pictures that are called so
+    ours = (LABELS, "run.json")  # though a picture may be called concepts or run
     return (f for f in sorted(folder.rglob("*.json")) if f.name not in ours or json_kind(f) == "labelme")

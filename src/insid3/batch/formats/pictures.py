@@ -1,4 +1,4 @@
-"""Pictures that annotation files name: what their results are called, and where the pictures are."""
+"""Pictures that annotation files name: the names of their results, and the search for the pictures."""
 
 import difflib
 import os
@@ -12,24 +12,24 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from insid3.batch.names import exists, safe_name
+from insid3.checks.parsing import Flaw
 from insid3.errors import ImageError
-from insid3.images import SUFFIXES, picture_size
-from insid3.parsing import Flaw
+from insid3.imaging.read import SUFFIXES, picture_size
 
-# What counts as the end of a picture's name, also where this program cannot read the picture.
+# Suffixes of pictures, also of those that this program cannot read.
 _ENDINGS = SUFFIXES | {".heic", ".heif", ".dng", ".tga", ".psd", ".svg", ".dcm", ".jxl", ".exr", ".hdr"}
-_UPLOAD = re.compile(r"[0-9a-f]{8}-")  # what Label Studio puts before the names of uploaded files
+_UPLOAD = re.compile(r"[0-9a-f]{8}-")  # prefix that Label Studio gives to uploaded files
 _NEAR = 64  # folders around an annotation file in which its pictures are looked for
 
 
 @dataclass(frozen=True)
 class PictureName:
-    """Hold what a file calls a picture.
+    """Hold the name by which an annotation file calls a picture.
 
     Attributes:
-        text: as the file says.
-        folder: of the file, below the folder that is read; results lie below it too.
-        more: further names that tell two pictures of the same name apart, such as a task's.
+        text: name, path or address in the file.
+        folder: folder of the annotation file below the folder that is read; results lie in a folder of that name too.
+        more: further names that tell pictures of one name apart, such as the name of a task.
     """
 
     text: str
@@ -38,6 +38,7 @@ class PictureName:
 
     @property
     def is_address(self) -> bool:
+        """True if the name is an address such as https://..."""
         return "://" in self.text
 
     @cached_property
@@ -49,16 +50,16 @@ class PictureName:
 
     @property
     def is_elsewhere(self) -> bool:
-        """Whether the path leads out of the folder that is read, so that only its end can name results."""
+        """True if the path leads out of the folder that is read, so that only its end can name results."""
         text = self.text.replace("\\", "/")
         return self.is_address or bool(re.match(r"/|[A-Za-z]:", text)) or ".." in text.split("/")
 
 
 def result_names(pictures: Sequence[PictureName]) -> list[str | None]:
-    """Return what the results of each picture are called: a relative path without the picture's suffix.
+    """Return the name of each picture's results: a relative path without suffix; None for a repeated picture.
 
-    Two pictures in one folder that differ in nothing but the suffix keep the suffix. Those from elsewhere take as many
-    folders into the name as tell them apart. None: the same picture once more.
+    Two pictures in one folder that differ only in the suffix keep the suffix. The names of pictures from elsewhere
+    begin with as many folders as tell them apart.
     """
     depth = [1 if picture.is_elsewhere else len(picture.parts) for picture in pictures]
     keep = [False] * len(pictures)
@@ -98,28 +99,27 @@ def result_names(pictures: Sequence[PictureName]) -> list[str | None]:
 
 
 def without_suffix(name: str) -> str:
-    """Return "a/b.jpg" as "a/b"; a name that does not end as pictures do stays whole."""
+    """Return "a/b.jpg" as "a/b"; a name without the suffix of a picture stays whole."""
     path = PurePosixPath(name)
     return path.with_suffix("").as_posix() if path.suffix.lower() in _ENDINGS and path.stem else name
 
 
 class Finder:
-    """Look for the pictures that a file names.
+    """Look for the pictures that an annotation file names.
 
     Args:
-        root: folder of the file.
-        images: folder of the pictures, searched with all that lies below; None: in and around `root`.
+        root: folder of the annotation file.
+        images: folder of the pictures, searched with all folders below; None: search in and around `root`.
     """
 
     def __init__(self, root: Path, images: Path | None = None) -> None:
         self.root, self.images = root, images
 
     def find(self, picture: PictureName, size: tuple[int, int] | None = None) -> Path | None:
-        """Return where a picture is; None if it is not there.
+        """Return the path of a picture; None if it is not there.
 
-        With `images` it is found by its path below that folder, else by its name alone if that is unique there.
-        Without, a picture beside the folder of the file, where others may keep their own of that name, has to have the
-        (height, width) `size`.
+        With `images`, the path below that folder counts, else the file name if it is unique there. Without `images`, a
+        picture outside `root` must have the (height, width) `size`, since it may be another one of the same name.
 
         Raises:
             Flaw: several pictures fit.
@@ -144,11 +144,11 @@ class Finder:
         return None
 
     def absent(self, picture: PictureName) -> Path:
-        """Return where the picture would be looked for first."""
+        """Return the path at which a missing picture would be looked for first."""
         return (self.images or self.root) / Path(picture.folder, *picture.parts)
 
     def like(self, picture: PictureName) -> str:
-        """Name pictures that may be meant, for a message; empty if there are none."""
+        """List the file names in `images` that resemble a picture's name, for a message."""
         names = sorted(self._by_name) if self.images is not None else []
         close = difflib.get_close_matches(_fold(picture.parts[-1]), names, 3, 0.7)
         return ", ".join(self._by_name[name][0].name for name in close)
@@ -194,7 +194,7 @@ class Finder:
 
     @cached_property
     def _around(self) -> list[list[Path]]:
-        """The folder of the file and those in it, then its parent and those in that."""
+        """Two groups of folders: `root` and the folders in it, then its parent and the folders in that."""
         groups = []
         for folder in (self.root, self.root.absolute().parent):
             try:
@@ -228,7 +228,7 @@ def _is_file(path: Path) -> bool:
 
 
 def _forms(path: Path) -> list[Path]:
-    """The path as it is, and with accents packed the other ways: macOS writes e and its accent apart."""
+    """Return a path in all Unicode forms: macOS stores a letter and its accent apart."""
     return list(dict.fromkeys([path, *(Path(unicodedata.normalize(form, str(path))) for form in ("NFC", "NFD"))]))
 
 

@@ -1,4 +1,4 @@
-"""Our own output folder: PNG masks, concepts.json, results.jsonl."""
+"""The output folder of insid3 segment: PNG masks, concepts.json, results.jsonl."""
 
 import json
 import os
@@ -11,23 +11,24 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 from scipy.ndimage import find_objects
 
-from insid3.batch.folder import RESULTS, SETTINGS
-from insid3.batch.formats.base import Marked, below, check_count, read_labels, write_labels
+from insid3.batch.formats.base import below, check_count, loss_notes, read_labels, write_labels
+from insid3.batch.formats.marked import Marked
 from insid3.batch.formats.reading import Reading
-from insid3.batch.lines import last_results
+from insid3.batch.lines import RESULTS, SETTINGS, last_results
 from insid3.batch.writers import write_index
+from insid3.checks.parsing import as_dict, as_text, parsing, read_json
 from insid3.errors import DataError, ImageError
-from insid3.images import read_values
-from insid3.instances import Instance, split
-from insid3.labels import MAGENTA, Label
-from insid3.parsing import as_dict, as_text, parsing, read_json
+from insid3.imaging.colours import MAGENTA
+from insid3.imaging.components import Instance, split
+from insid3.imaging.read import read_values
+from insid3.label_map import Label
 from insid3.storage import append_line, write_text, writing
 
-_MOST = 2**30  # pixels of a mask that we wrote; whoever let larger pictures in than others had their reasons
+_MOST = 2**30  # pixels of a mask; more than the default limit of pictures, which a user may have raised
 
 
 class Png:
-    title = "PNG masks, as insid3 segment writes them"
+    """An output folder of insid3 segment."""
 
     def is_at(self, source: Path) -> bool:
         return (source / RESULTS).exists() or any(source.glob("results.*-of-*.jsonl"))
@@ -45,7 +46,7 @@ class Png:
                 part = index[y0:y1, x0:x1]
                 lost += int(np.count_nonzero(instance.mask & (part > 0) & (part != instance.concept + 1)))
                 part[instance.mask] = instance.concept + 1
-            parts = [_as_before(part, picture) for part in _parts(index, len(labels))]
+            parts = [_with_score_of(part, picture) for part in _parts(index, len(labels))]
             touching += len(parts) != len(picture.instances)
             mask, line = below(output, f"{picture.name}.png"), _line(picture, index, parts, labels)
             write_index(mask, index, [label.colour for label in labels])
@@ -54,13 +55,13 @@ class Png:
             f"{lost} pixels belong to several concepts: they are the last one's": lost,
             f"{touching} pictures have objects that touch, overlap or lie apart: they are joined or split": touching,
         }
-        return [note for note, happened in notes.items() if happened]
+        return loss_notes("png", notes)
 
     def read(self, source: Path, reading: Reading | None = None) -> tuple[list[Label], Iterator[Marked]]:
         with parsing(source / SETTINGS, "run of insid3"):
             settings = as_dict(read_json(source / SETTINGS), "content")
             labels = read_labels(source)
-            if labels is None:  # older versions
+            if labels is None:  # older versions wrote no concepts.json
                 told = as_dict(settings.get("concept"), "concept")
                 labels = [Label(as_text(told.get("name"), "name of the concept"), 1, MAGENTA)]
         return labels, self._pictures(source, labels, str(settings.get("folder", "")))
@@ -109,15 +110,15 @@ def _values(file: Path) -> UInt8[np.ndarray, "H W"]:
 
 
 def _whole(index: UInt8[np.ndarray, "H W"], concept: int) -> Instance | None:
-    """All that is marked as a concept's, without a mask of the whole picture; None if nothing is."""
+    """Return all pixels of a concept as one object, in no more memory than their box takes; None if there are none."""
     box = next(iter(find_objects((index == concept + 1).view(np.uint8))), None)
     if box is None:
         return None
-    return Instance.at(box[1].start, box[0].start, index[box] == concept + 1, concept, 1.0)
+    return Instance.from_mask_at(box[1].start, box[0].start, index[box] == concept + 1, concept, 1.0)
 
 
 def _apart(whole: Instance) -> list[Instance]:
-    """The connected parts of what is marked as a concept's."""
+    """Split the pixels of a concept into their connected parts."""
     left, top = whole.box[:2]
     found = split(whole.mask, None, whole.concept)
     return [replace(part, box=tuple(np.add(part.box, (left, top, left, top)).tolist())) for part in found]
@@ -127,8 +128,8 @@ def _parts(index: UInt8[np.ndarray, "H W"], concepts: int) -> list[Instance]:
     return [part for i in range(concepts) if (whole := _whole(index, i)) for part in _apart(whole)]
 
 
-def _as_before(part: Instance, picture: Marked) -> Instance:
-    """With the score of the object that it was."""
+def _with_score_of(part: Instance, picture: Marked) -> Instance:
+    """Return the object of a picture that a part equals, with its score; the part itself if there is none."""
     for other in picture.instances:
         if other.concept == part.concept and other.box == part.box and np.array_equal(other.mask, part.mask):
             return other

@@ -1,4 +1,4 @@
-"""Masks as polygons and back."""
+"""Conversion of masks to polygons and back."""
 
 from collections.abc import Sequence
 from importlib import import_module
@@ -10,14 +10,14 @@ from PIL import Image, ImageDraw
 from scipy.ndimage import binary_erosion
 
 from insid3.errors import MissingExtraError
-from insid3.instances import Instance
+from insid3.imaging.components import Instance
 
 Ring = Float[np.ndarray, "n 2"]
 _FAITHFUL = 0.98  # least IoU of a simplified object with itself
 
 
 def check_packages() -> None:
-    """Before hours of work.
+    """Check that the packages for writing polygons are installed, before hours of work.
 
     Raises:
         MissingExtraError: contourpy, shapely or pycocotools is not installed.
@@ -30,12 +30,12 @@ def check_packages() -> None:
 
 
 def polygons(instance: Instance, *, centres: bool = False, tolerance: float = 1) -> list[list[Ring]]:
-    """The outlines of an object: [outer ring, *holes] of each of its parts, (x, y) in pixels of the picture.
+    """Return the outlines of an object: [outer ring, *holes] of each of its parts, (x, y) in pixels of the picture.
 
     Args:
-        centres: through the centres of the border's pixels, as programs want it that paint the border (OpenCV's
-            fillPoly, Pillow); otherwise around the pixels, the first from 0 to 1 (COCO, CVAT).
-        tolerance: pixels by which a ring may differ from the border; it does not where that would change the object.
+        centres: draw rings through the centres of the border's pixels, for programs that paint the border (OpenCV's
+            fillPoly, Pillow); otherwise around the pixels, of which the first spans 0 to 1 (COCO, CVAT).
+        tolerance: pixels by which a ring may differ from the border, unless that changes the object.
 
     Raises:
         MissingExtraError: see `check_packages`.
@@ -48,19 +48,20 @@ def polygons(instance: Instance, *, centres: bool = False, tolerance: float = 1)
     generator = contour_generator(z=values, fill_type=FillType.OuterOffset)
     # Just below 1 the border runs through the centres of the outermost pixels, at 1/2 midway to the next.
     points, offsets = generator.filled(1 - 1e-6 if centres else 0.5, np.inf)
-    shift = np.array([x0, y0]) - (1 if centres else 0.5)  # the padding; and pixels begin half a pixel before centres
+    shift = np.array([x0, y0]) - (1 if centres else 0.5)  # 1 of padding; a pixel begins 0.5 before its centre
     whole = [[ring[a:b][:-1] + shift for a, b in pairwise(ends)] for ring, ends in zip(points, offsets, strict=True)]
     exact, simple = ([[_rounded(r, centres) for r in rings] for rings in some] for some in (
         whole, [_simplified(rings, tolerance) for rings in whole]
     ))  # fmt: skip
     if centres and 2 * np.count_nonzero(binary_erosion(np.pad(instance.mask, 1), np.ones((3, 3)))) < instance.area:
-        return exact  # thin strokes, which programs paint differently between fewer points
+        return exact  # programs paint a thin stroke differently between fewer points
     return simple if _iou(simple, instance, centres) >= _FAITHFUL else exact
 
 
 def survives(shapes: Sequence[Sequence[Ring]], instance: Instance) -> bool:
-    """Whether pycocotools, which rasterises polygons for COCO and CVAT, gives the object back: it loses holes, and
-    pixels of the smallest.
+    """Tell whether pycocotools, which rasterises polygons for COCO and CVAT, restores an object from its outlines.
+
+    Holes are lost, and pixels of the smallest objects.
 
     Raises:
         MissingExtraError: see `check_packages`.
@@ -94,14 +95,14 @@ def _iou(shapes: Sequence[Sequence[Ring]], instance: Instance, centres: bool) ->
 
 
 def _rounded(ring: Ring, centres: bool) -> Ring:
-    """Without points that fall on the one before."""
+    """Round the points of a ring, and drop those that equal the one before."""
     ring = np.round(ring, 0 if centres else 2)
     keep = np.any(ring != np.roll(ring, 1, 0), axis=1)
     return ring[keep] if keep.any() else ring[:1]
 
 
 def filled(rings: Sequence[Ring], size: tuple[int, int], *, centres: bool = False) -> Bool[np.ndarray, "H W"]:
-    """The mask of one polygon: [outer ring, *holes]; `centres` as in `polygons`."""
+    """Return the mask of one polygon: [outer ring, *holes]; `centres` as in `polygons`."""
     mask = np.zeros(size, bool)
     for i, ring in enumerate(rings):
         inside = _painted(ring, size, outline=i == 0) if centres else _covered(ring, size)
@@ -119,7 +120,7 @@ def _painted(ring: Ring, size: tuple[int, int], *, outline: bool) -> Bool[np.nda
 
 
 def _covered(ring: Ring, size: tuple[int, int]) -> Bool[np.ndarray, "H W"]:
-    """Pixels whose centres lie inside, by the crossings of each row's centre line (even-odd)."""
+    """Return the pixels whose centres lie inside a ring, by the crossings of each row's centre line (even-odd)."""
     mask = np.zeros(size, bool)
     if len(ring) < 3:
         return mask

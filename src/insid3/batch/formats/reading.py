@@ -1,7 +1,7 @@
-"""Reading annotations: from what a file says of pictures and shapes to masks, and an account of what was left out.
+"""The reading of annotations: from the pictures and shapes of a file to masks, with an account of what was left out.
 
-Every format only finds out what its file says (`Parsed`). What results are called, which size they have, what a bad
-entry costs and what is reported is decided here, once for all formats.
+Each format only parses its files (`Parsed`). The names and sizes of results, the handling of bad entries and the
+report are decided here, once for all formats.
 """
 
 from abc import ABC, abstractmethod
@@ -12,19 +12,21 @@ from pathlib import Path
 
 from PIL import Image
 
-from insid3.batch.formats.base import Marked, distinct
-from insid3.batch.formats.geometry import Drawn, Geometry, Scale, Size, joined
+from insid3.batch.formats.geometry import Geometry, PlacedMask, Scale, Size, joined
+from insid3.batch.formats.marked import Marked, distinct
 from insid3.batch.formats.pictures import Finder, PictureName, result_names
 from insid3.batch.formats.values import as_colour, as_size
+from insid3.checks.parsing import Flaw, clipped
 from insid3.errors import DataError, ImageError, Insid3Error
-from insid3.images import MAX_PIXELS, picture_size
-from insid3.instances import Instance
-from insid3.labels import PALETTE, Label
-from insid3.parsing import Flaw, clipped
+from insid3.imaging.colours import PALETTE
+from insid3.imaging.components import Instance
+from insid3.imaging.opening import MAX_PIXELS
+from insid3.imaging.read import picture_size
+from insid3.label_map import Label
 
 _SHOWN = 3  # places of each kind in the account
 _ROOM = 10 * MAX_PIXELS  # pixels of the masks of one picture, each in its own box
-_NO_OBJECTS = ("picture", "task that nobody")  # how kinds begin that are none
+_NO_OBJECTS = ("picture", "task that nobody")  # beginnings of the kinds that are no objects
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,13 +34,14 @@ class Shape:
     """Hold one object, or a part of one, as a file describes it.
 
     Attributes:
-        concept: index of its label.
-        geometry: in pixels of the file.
-        place: where it stands, for messages.
-        kind: what people call it: "polygon", "box", ...
-        group: shapes of one group and label are parts of one object.
+        concept: index of the label.
+        geometry: shape in pixels of the file.
+        place: place in the file, for messages.
+        kind: everyday name: "polygon", "box", ...
+        group: key that the parts of one object with one label share; None: an object of its own.
+        score: confidence of a detector, in [0, 1].
         crowd: several objects that were not told apart.
-        layer: of two shapes that overlap the one of the higher layer lies on top; in one layer the later one.
+        layer: order of overlapping shapes: a higher layer lies on top, and in one layer the later shape.
     """
 
     concept: int
@@ -56,13 +59,13 @@ class Draft:
     """Hold a picture as a file describes it.
 
     Attributes:
-        place: where it stands in the file, for messages.
-        size: (height, width) that the file declares; None if it declares none.
-        shapes: reads its objects; bad ones are left out there.
-        path: the picture, where the format itself says where it is.
-        id: a number or text by which the file knows the picture.
-        inside: gives the picture that the file carries inside, if any.
-        own_size: (height, width) of the picture, where it is known without opening `path`.
+        place: place in the file, for messages.
+        size: (height, width) that the file declares; None if the file declares none.
+        shapes: function that reads the objects of the picture and leaves out bad ones.
+        path: path of the picture, if the format itself tells it.
+        id: number or text by which the file knows the picture.
+        inside: function that returns the picture that the file carries inside, if any.
+        own_size: (height, width) of the picture, if it is known without opening `path`.
     """
 
     place: str
@@ -76,13 +79,14 @@ class Draft:
 
 @dataclass(frozen=True, eq=False)
 class Parsed:
-    """Hold what a file says.
+    """Hold the content of an annotation file or folder.
 
     Attributes:
-        source: the file or folder, for messages.
-        root: folder from which paths in it begin.
-        names: of all pictures.
-        drafts: the pictures in the same order, one at a time.
+        source: file or folder, for messages.
+        root: folder at which relative paths in the file begin.
+        labels: name, id and colour of each class.
+        names: names of all pictures.
+        drafts: the pictures in the same order, read one at a time.
     """
 
     source: Path
@@ -94,14 +98,14 @@ class Parsed:
 
 @dataclass(eq=False)
 class Reading:
-    """Say how annotations are to be read, and keep account of what was not read as it stands.
+    """Hold the options for reading annotations, and an account of the entries that were left out or changed.
 
     Attributes:
-        images: folder of the pictures, where the file only names them.
-        boxes_as_masks: a box that stands in the place of an outline is the mask of all its pixels.
-        strict: whatever would be left out is an error.
-        left_out: kind of entry -> where each stood that was left out, and why.
-        notes: the same for what was decided or changed, and nothing lost.
+        images: folder of the pictures, if the file only names them.
+        boxes_as_masks: turn a box without an outline into the mask of all its pixels.
+        strict: raise an error for whatever would be left out.
+        left_out: kind of entry -> place of each entry that was left out, and the reason.
+        notes: kind of entry -> place of each entry that was changed or interpreted without a loss.
     """
 
     images: Path | None = None
@@ -109,24 +113,20 @@ class Reading:
     strict: bool = False
     left_out: dict[str, list[str]] = field(default_factory=dict)
     notes: dict[str, list[str]] = field(default_factory=dict)
-    objects: int = 0  #: that were read
+    objects: int = 0  #: number of objects that were read
 
     def leave_out(self, kind: str, place: str) -> None:
-        """Count an entry that is not read.
-
-        Raises:
-            DataError: with `strict`.
-        """
+        """Record an entry that is left out; DataError if `strict` is set."""
         if self.strict:
             raise DataError(f"{clipped(place)}: left out as {clipped(kind, 120)}, which strict reading forbids")
         self.left_out.setdefault(clipped(kind, 120), []).append(clipped(place))
 
     def note(self, kind: str, place: str) -> None:
-        """Count an entry that is read in a way that should be known."""
+        """Record an entry that was read in a way that the user should know."""
         self.notes.setdefault(clipped(kind, 120), []).append(clipped(place))
 
     def declared(self, height: object, width: object, place: str) -> Size | None:
-        """Return the size that a file declares; None without one. A size that no picture has is noted, not used."""
+        """Return the size that a file declares; None if there is none, or, with a note, if no picture has that size."""
         try:
             return as_size(height, width, MAX_PIXELS)
         except Flaw as flaw:
@@ -134,11 +134,7 @@ class Reading:
             return None
 
     def takes_box(self, place: str) -> bool:
-        """Tell whether a box in the place of an outline becomes a mask; count it in either case.
-
-        Raises:
-            DataError: it does not, with `strict`.
-        """
+        """Tell whether a box without an outline becomes a mask, and record the box; raises as `leave_out`."""
         if self.boxes_as_masks:
             self.note("box read as a mask", place)
         else:
@@ -147,11 +143,7 @@ class Reading:
 
     @contextmanager
     def entry(self, kind: str, place: str) -> Iterator[None]:
-        """Let whatever is wrong with one entry cost this entry only.
-
-        Raises:
-            DataError: something is wrong, with `strict`.
-        """
+        """Leave out an entry if anything is wrong with it; raises as `leave_out`."""
         try:
             yield
         except Insid3Error as error:
@@ -160,13 +152,13 @@ class Reading:
             self.leave_out(kind, f"{place}: {error}")
         except Flaw as flaw:
             self.leave_out(kind, f"{place} {flaw}")
-        except Exception:  # what is in the file decides what goes wrong
+        except Exception:  # the content of the file decides what goes wrong
             self.leave_out(kind, f"{place} cannot be read")
 
     def labels(self, told: Iterable[tuple[str, int | None, object]]) -> list[Label]:
-        """Return the labels of a file, from name, id and colour of each as far as it tells them.
+        """Return the labels of a file, from the name, id and colour of each as far as the file tells them.
 
-        Names that repeat are told apart by a number, ids that repeat or lack become the next free ones.
+        Repeated names get a number. Repeated or missing ids become the next free ones.
         """
         found: list[Label] = []
         for name, number, colour in told:
@@ -182,10 +174,10 @@ class Reading:
         return found
 
     def pictures(self, parsed: Parsed) -> Iterator[Marked]:
-        """Read the pictures one after the other; none comes before the first object is found.
+        """Read the pictures one after the other; the first comes once an object has been found.
 
         Raises:
-            DataError: there are objects, but none that can be read; or something is left out, with `strict`.
+            DataError: there are objects, but none can be read; or something is left out, and `strict` is set.
         """
         finder, waiting = Finder(parsed.root, self.images), list[Marked]()
         for draft, name, result in zip(parsed.drafts, parsed.names, result_names(parsed.names), strict=True):
@@ -204,7 +196,7 @@ class Reading:
         return self._picture(draft, name, result_names([name])[0], Finder(root, self.images))
 
     def summary(self) -> list[str]:
-        """Return the account, in lines: kinds and counts first, then the places of each kind."""
+        """Return the account as lines: first the counts of all kinds, then the places of each kind."""
         if not (self.left_out or self.notes):
             return []
         lines = []
@@ -240,7 +232,7 @@ class Reading:
         return Marked(path or finder.absent(name), result, size, instances, address)
 
     def _size(self, draft: Draft, path: Path | None) -> tuple[Size, Scale]:
-        """The picture's own size, which decides where the picture can be opened, and the scale of what is drawn."""
+        """Return the size of the picture and the scale of its shapes; the file's size counts if no picture opens."""
         own = draft.own_size
         if own is None and path is not None:
             try:
@@ -264,11 +256,11 @@ class Reading:
         return size, (size[1] / told[1], size[0] / told[0])
 
     def _instances(self, shapes: Sequence[Shape], size: Size, scale: Scale) -> Iterator[Instance]:
-        objects: dict[Hashable, tuple[Shape, list[Drawn]]] = {}
+        objects: dict[Hashable, tuple[Shape, list[PlacedMask]]] = {}
         room = _ROOM
         for i, shape in enumerate(sorted(shapes, key=lambda shape: shape.layer)):
             with self.entry(shape.kind, shape.place):
-                drawn = shape.geometry.drawn(size, scale).cropped()
+                drawn = shape.geometry.rasterise(size, scale).cropped()
                 if drawn.mask.size > room:
                     raise Flaw(f"is too much: the boxes of a picture's objects may have {_ROOM:,} pixels together")
                 room -= drawn.mask.size
@@ -277,26 +269,18 @@ class Reading:
         while objects:
             shape, parts = objects.pop(next(iter(objects)))
             whole = joined(parts)
-            yield Instance.at(whole.left, whole.top, whole.mask, shape.concept, shape.score, shape.crowd)
+            yield Instance.from_mask_at(whole.left, whole.top, whole.mask, shape.concept, shape.score, shape.crowd)
 
 
 class Readable(ABC):
-    """Give every format that says what its file says (`parse`) the same way to read it."""
+    """A format that can be parsed; all such formats are read in the same way."""
 
     @abstractmethod
     def parse(self, source: Path, reading: Reading) -> Parsed:
-        """Find out what the file or folder says.
-
-        Raises:
-            DataError: it is missing, damaged or of another layout; the message names the file.
-        """
+        """Parse an annotation file or folder; DataError if it is missing, damaged or of another layout."""
 
     def read(self, source: Path, reading: Reading | None = None) -> tuple[list[Label], Iterator[Marked]]:
-        """Read what `write`, or the format's own tool, wrote; `source` is the folder, or its one file.
-
-        Raises:
-            DataError: as `parse`, and while pictures are read as `Reading.pictures`.
-        """
+        """Read labels and pictures as `Format.read`; pictures raise errors as `Reading.pictures`."""
         reading = reading or Reading()
         parsed = self.parse(source, reading)
         return parsed.labels, reading.pictures(parsed)
@@ -311,6 +295,6 @@ def counted(count: int, kind: str) -> str:
 
 
 def same_shape(a: Size, b: Size) -> bool:
-    """Tell whether two sizes differ in nothing but scale and the rounding of sides to whole pixels."""
+    """Tell whether two sizes differ only in scale and in the rounding of sides to whole pixels."""
     scale = max(b) / max(a)
     return max(abs(have * scale - want) for have, want in zip(a, b, strict=True)) <= max(1, scale / 2)

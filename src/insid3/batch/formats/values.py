@@ -4,16 +4,12 @@ from typing import Any
 
 from PIL import ImageColor
 
-from insid3.labels import Colour
-from insid3.parsing import Flaw, as_whole
+from insid3.checks.parsing import Flaw, as_whole
+from insid3.imaging.colours import Colour
 
 
 def as_size(height: Any, width: Any, limit: int) -> tuple[int, int] | None:
-    """Return (height, width) as a file declares it; None if it declares none.
-
-    Raises:
-        Flaw: no size of a picture, or more than `limit` pixels.
-    """
+    """Return the (height, width) that a file declares, if any; Flaw if that is no size of at most `limit` pixels."""
     if height in (None, "") or width in (None, ""):
         return None
     size = as_whole(height, "height"), as_whole(width, "width")
@@ -34,6 +30,11 @@ def as_colour(value: Any) -> Colour | None:
         return ImageColor.getrgb(text if not _is_hex(text) else f"#{text}")[:3]
     except (ValueError, IndexError, Flaw):
         return None
+
+
+def hex_colour(colour: Colour) -> str:
+    """Return an RGB colour as "#ff8000"."""
+    return f"#{bytes(colour).hex()}"
 
 
 def _is_hex(text: str) -> bool:

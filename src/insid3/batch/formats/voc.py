@@ -11,25 +11,35 @@ from xml.etree.ElementTree import Element, SubElement, indent, tostring
 import numpy as np
 from scipy.ndimage import find_objects
 
-from insid3.batch.formats.base import Marked, below, check_count, link_picture, plain_labels, read_labels, write_labels
-from insid3.batch.formats.geometry import Later, Outline, Patch, box_ring
+from insid3.batch.formats.base import (
+    below,
+    check_count,
+    link_picture,
+    loss_notes,
+    plain_labels,
+    read_labels,
+    write_labels,
+)
+from insid3.batch.formats.geometry import LazyGeometry, Outline, PlacedMask, box_ring
+from insid3.batch.formats.marked import Marked
 from insid3.batch.formats.pictures import PictureName
 from insid3.batch.formats.reading import Draft, Parsed, Readable, Reading, Shape
 from insid3.batch.formats.values import as_colour
 from insid3.batch.names import exists
 from insid3.batch.writers import write_index
+from insid3.checks.parsing import Flaw, as_number, as_text, parsing, read_text, read_xml, shown
 from insid3.errors import DataError, ImageError
-from insid3.images import MAX_PIXELS, SUFFIXES, picture_size, read_values
-from insid3.instances import Instance
-from insid3.labels import Colour, Label
-from insid3.parsing import Flaw, as_number, as_text, parsing, read_text, read_xml, shown
+from insid3.imaging.colours import Colour
+from insid3.imaging.components import Instance
+from insid3.imaging.opening import MAX_PIXELS
+from insid3.imaging.read import SUFFIXES, picture_size, read_values
+from insid3.label_map import Label
 from insid3.storage import write_bytes, write_text
 
 _LIST = Path("ImageSets", "Segmentation", "default.txt")
-_MOST, _VOID = 254, 255  # numbers of objects and classes; what masks have on borders, which belong to nobody
-_OBJECTS, _TABLE = 10_000, 2**24  # objects in a picture, and how many numbers a picture of numbers may use
-_BORDER: Colour = (224, 224, 192)  # its colour
-_SIDES = ("xmin", "ymin", "xmax", "ymax")
+_MOST, _VOID = 254, 255  # largest number of an object or class; number of the void pixels on borders
+_OBJECTS, _TABLE = 10_000, 2**24  # most objects in a picture; limit of their numbers
+_BORDER: Colour = (224, 224, 192)  # colour of void pixels
 _CHALLENGE = (
     "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog",
     "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
@@ -37,9 +47,7 @@ _CHALLENGE = (
 
 
 class Voc(Readable):
-    """`SegmentationClass` has the concepts' colours and numbers, `SegmentationObject` those of the objects."""
-
-    title = "Pascal VOC, segmentation and boxes"
+    """Pascal VOC: palette pictures of classes and of objects, and boxes in XML."""
 
     def is_at(self, source: Path) -> bool:
         masks = any((source / f"Segmentation{kind}").is_dir() for kind in ("Class", "Object"))
@@ -54,7 +62,7 @@ class Voc(Readable):
         for picture in pictures:
             classes, objects = np.zeros((2, *picture.size), np.uint8)
             crowded += max(0, len(picture.instances) - _MOST)
-            scored += any(instance.score != 1 for instance in picture.instances)
+            scored += picture.is_scored
             instances = picture.instances[:_MOST]
             for number, instance in enumerate(instances, 1):
                 x0, y0, x1, y1 = instance.box
@@ -69,7 +77,7 @@ class Voc(Readable):
                 picture.path, below(output / "JPEGImages", f"{picture.name}{picture.path.suffix}")
             )
             names.append(picture.name)
-        for kind in ("Segmentation", "Main"):  # those who look for boxes look in the other
+        for kind in ("Segmentation", "Main"):  # readers of boxes use the second list
             write_text(output / "ImageSets" / kind / _LIST.name, "".join(f"{name}\n" for name in names))
         colour_lines = [f"{label.name}:{','.join(map(str, label.colour))}::" for label in plain]
         write_text(output / "labelmap.txt", "\n".join(["background:0,0,0::", *colour_lines]) + "\n")
@@ -77,12 +85,8 @@ class Voc(Readable):
         notes = {
             f"{lost} pixels belong to several objects: they are the last one's": lost,
             f"{crowded} objects are left out: VOC has room for {_MOST} in a picture": crowded,
-            f"scores of objects in {scored} pictures, for which VOC has no place": scored,
         }
-        notes[
-            f"{absent} pictures are not where the annotations say (--images): put them into {output / 'JPEGImages'}"
-        ] = absent
-        return changed + [note for note, happened in notes.items() if happened]
+        return changed + loss_notes("VOC", notes, scored, absent, str(output / "JPEGImages"))
 
     def parse(self, source: Path, reading: Reading) -> Parsed:
         if not source.is_dir():
@@ -110,10 +114,10 @@ class Voc(Readable):
 
 @dataclass(frozen=True, eq=False)
 class _Classes:
-    """Labels, and which one a value or a colour of a mask stands for.
+    """Hold labels, and map the values or colours of a mask to them.
 
     Attributes:
-        by_value: index of the label; the place of the background is None.
+        by_value: value -> index of the label; None for the background.
     """
 
     labels: list[Label]
@@ -129,19 +133,19 @@ class _Classes:
 
     @property
     def colours(self) -> tuple[Colour, ...]:
-        """By which a palette tells classes; none where two classes share one."""
+        """The colours that identify classes in a palette; empty if two classes share one."""
         colours = [label.colour for label in self.labels]
         return (*colours, _BORDER) if len({*colours}) == len(colours) else ()
 
     def numbers(self, file: Path) -> np.ndarray:
-        """The class of each pixel: the index of its label + 1, 0 for background and border, -1 for no class."""
+        """Read the class of each pixel: the index of its label + 1, 0 for background and border, -1 for no class."""
         values = read_values(file, MAX_PIXELS, colours=self.colours)
         found: np.ndarray = self._of_values[values] if values.ndim == 2 else self._of_colours[_packed(values)]
         return found
 
 
 def _table(size: int, void: int, known: Mapping[int, int | None]) -> np.ndarray:
-    """What each value becomes in `_Classes.numbers`."""
+    """Return the table that maps each value to a number of `_Classes.numbers`."""
     table = np.full(size, -1, np.int16)
     table[[0, void]] = 0
     for value, label in known.items():
@@ -150,7 +154,7 @@ def _table(size: int, void: int, known: Mapping[int, int | None]) -> np.ndarray:
 
 
 def _classes(source: Path, boxes: Iterable[Path], reading: Reading) -> _Classes:
-    """From our own list, labelmap.txt, the boxes' names, or as the challenge numbers its classes."""
+    """Return the classes of concepts.json, labelmap.txt, the names of the boxes, or the VOC challenge."""
     told: list[tuple[str, int | None, object]] = []
     lines: list[str] = []
     if (source / "labelmap.txt").is_file():
@@ -172,14 +176,14 @@ def _classes(source: Path, boxes: Iterable[Path], reading: Reading) -> _Classes:
         reading.note("file without names of classes", f"{source}: they are called as in the VOC challenge")
     labels = kept if kept is not None else reading.labels(told)
     by_value: dict[int, int | None] = {i + 1: i for i in range(len(labels))}
-    if kept is None and "background" in lines[1:]:  # then a value is the number of its line
+    if kept is None and "background" in lines[1:]:  # then values are line numbers
         order = iter(range(len(labels)))
         by_value = {i: None if name == "background" else next(order) for i, name in enumerate(lines)}
     return _Classes(labels, by_value)
 
 
 def _listed(source: Path) -> list[str]:
-    """The pictures of all lists, whatever these are called; without a list those that have masks or boxes."""
+    """Return the names of the pictures in all lists; without a list, of those with masks, else with boxes."""
     names: dict[str, None] = {}
     lists = sorted((source / "ImageSets" / "Segmentation").glob("*.txt"))
     for file in lists or sorted((source / "ImageSets" / "Main").glob("*.txt")):
@@ -203,13 +207,13 @@ def _picture(folder: Path, name: str, reading: Reading) -> Path | None:
 
 def _draft_of_mask(file: Path, shapes: Callable[[], list[Shape]], path: Path | None, name: str) -> Draft:
     size = None
-    with suppress(ImageError):  # said when its objects are read
+    with suppress(ImageError):  # reported when its objects are read
         size = picture_size(file, upright=False)
     return Draft(str(file), size, shapes, path, name)
 
 
 def _from_masks(source: Path, name: str, known: _Classes, reading: Reading) -> list[Shape]:
-    """An object for each value of SegmentationObject; of all pixels of a class that has no object there."""
+    """Return an object for each value of SegmentationObject, and one for each class without an object there."""
     found: list[Shape] = []
     file = below(source / "SegmentationClass", f"{name}.png")
     with reading.entry("mask", str(file)):
@@ -273,7 +277,7 @@ def _names(file: Path) -> list[str]:
     try:
         with parsing(file, "VOC annotation"):
             return [name for entry in _root(file).iter("object") if (name := entry.findtext("name"))]
-    except DataError:  # said when its picture is read
+    except DataError:  # reported when its picture is read
         return []
 
 
@@ -282,13 +286,13 @@ def _root(file: Path) -> Element:
     return root
 
 
-def _part(values: np.ndarray, box: tuple[slice, slice], number: int) -> Later:
-    """What has a value, in the box that holds all of it."""
-    return Later(lambda: Patch(box[1].start, box[0].start, values[box] == number))
+def _part(values: np.ndarray, box: tuple[slice, slice], number: int) -> LazyGeometry:
+    """Return the pixels that have the value `number`, all of which lie in `box`."""
+    return LazyGeometry(lambda: PlacedMask(box[1].start, box[0].start, values[box] == number))
 
 
 def _numbered(values: np.ndarray) -> np.ndarray:
-    """The numbers of objects: as stored, or those that have VOC's colours, and other colours after them."""
+    """Return the number of each pixel's object: as stored, by VOC's palette, or above 255 for other colours."""
     if values.ndim == 2:
         if values.dtype.kind not in "iub" or values.min() < 0 or values.max() >= _TABLE:
             raise Flaw("has a SegmentationObject whose values number no objects")
@@ -297,7 +301,7 @@ def _numbered(values: np.ndarray) -> np.ndarray:
         known, packed = {_packed(_voc_colour(i)): i for i in range(_VOID + 1)}, _packed(values)
         seen, table = np.zeros(_TABLE, bool), np.zeros(_TABLE, np.int32)
         seen[packed.ravel()] = True
-        for i, colour in enumerate(np.flatnonzero(seen)[: _OBJECTS + 1]):  # more are refused
+        for i, colour in enumerate(np.flatnonzero(seen)[: _OBJECTS + 1]):  # `_in_order` refuses more
             table[colour] = known.get(int(colour), _VOID + 1 + i)
         objects = table[packed]
     objects[objects == _VOID] = 0
@@ -305,7 +309,7 @@ def _numbered(values: np.ndarray) -> np.ndarray:
 
 
 def _in_order(objects: np.ndarray) -> tuple[list[int], np.ndarray]:
-    """The numbers of objects, and 1 for the first of them, 2 for the second and so on in the place of each pixel's."""
+    """Return the numbers of the objects in order, and the picture with numbers replaced by 1, 2, 3, ..."""
     seen = np.zeros(int(objects.max(initial=0)) + 1, bool)
     seen[objects.ravel()] = True
     seen[0] = False
@@ -317,7 +321,7 @@ def _in_order(objects: np.ndarray) -> tuple[list[int], np.ndarray]:
 
 
 def _packed(colours: Any) -> Any:
-    """RGB as one number each."""
+    """Pack each RGB colour into one number."""
     values = np.asarray(colours)
     if values.max(initial=0) > 255:
         raise Flaw("has colours of more than 8 bits")
@@ -349,13 +353,13 @@ def _annotation(picture: Marked, instances: Sequence[Instance], labels: Sequence
 
 
 def _plain(name: str) -> str:
-    """A name that labelmap.txt takes for a class: it has comments, colons between its columns, and a background."""
+    """Change a name that labelmap.txt would read as a comment, as several columns or as the background."""
     name = name.replace(":", "_")
     return f"_{name[1:]}" if name.startswith("#") else f"{name}_" if name.casefold() == "background" else name
 
 
 def _voc_colour(number: int) -> Colour:
-    """VOC's palette: the bits of a number, dealt to red, green and blue from the top."""
+    """Return a colour of VOC's palette: the bits of a number, dealt to red, green and blue in turn."""
     red = green = blue = 0
     for shift in range(8):
         red |= (number >> (3 * shift) & 1) << (7 - shift)

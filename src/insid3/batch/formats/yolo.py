@@ -1,4 +1,4 @@
-"""YOLO segmentation: a text file for each picture, data.yaml."""
+"""YOLO segmentation: a text file for each picture, and data.yaml."""
 
 import json
 import re
@@ -11,28 +11,27 @@ from typing import Any
 
 import numpy as np
 
-from insid3.batch.formats.base import Marked, below, link_picture, plain_labels, read_labels, write_labels
-from insid3.batch.formats.geometry import Drawn, Outline, Paint, Scale, Size, box_ring
+from insid3.batch.formats.base import below, link_picture, loss_notes, plain_labels, read_labels, write_labels
+from insid3.batch.formats.geometry import Outline, Paint, PlacedMask, Scale, Size, box_ring
+from insid3.batch.formats.marked import Marked
 from insid3.batch.formats.pictures import PictureName
 from insid3.batch.formats.polygons import Ring, polygons
 from insid3.batch.formats.reading import Draft, Parsed, Readable, Reading, Shape
 from insid3.batch.names import exists, safe_name
+from insid3.checks.parsing import Flaw, as_dict, as_numbers, as_whole, parsing, read_text, shown
 from insid3.errors import DataError, MissingExtraError
-from insid3.images import SUFFIXES
-from insid3.labels import Label
-from insid3.parsing import Flaw, as_dict, as_numbers, as_whole, parsing, read_text, shown
+from insid3.imaging.read import SUFFIXES
+from insid3.label_map import Label
 from insid3.storage import write_text
 
 _DATA = "data.yaml"
 _CLASS_LISTS = ("classes.txt", "obj.names")
-_LONG = 2**21  # characters of data.yaml; reading it takes a second for each hundred thousand
-_SLACK = 0.01  # by which a coordinate may lie outside, as ultralytics has it
+_LONG = 2**21  # characters of data.yaml; parsing takes a second for each hundred thousand
+_SLACK = 0.01  # share by which a coordinate may lie outside, as in ultralytics
 
 
 class Yolo(Readable):
-    """Polygons through the centres of the border's pixels: those who read them paint the border (OpenCV)."""
-
-    title = "YOLO segmentation: labels/, images/, data.yaml"
+    """YOLO polygons through the centres of the border's pixels, since readers paint the border (OpenCV)."""
 
     def is_at(self, source: Path) -> bool:
         folder = source if source.is_dir() else source.parent
@@ -43,13 +42,13 @@ class Yolo(Readable):
         plain, changed = plain_labels(labels)
         for picture in pictures:
             lines = []
-            scored += any(instance.score != 1 for instance in picture.instances)
+            scored += picture.is_scored
             for instance in picture.instances:
                 shapes = polygons(instance, centres=True)
                 holed += any(len(rings) > 1 for rings in shapes)
                 parted += len(shapes) > 1
                 for outer, *_ in shapes:
-                    # A quarter of a pixel, so that those who cut decimals off end up where we began.
+                    # A quarter of a pixel more, so that readers that cut decimals off restore the same pixels.
                     points = (np.pad(outer, ((0, max(0, 3 - len(outer))), (0, 0)), "edge") + 0.25) / picture.size[::-1]
                     lines.append(" ".join([str(instance.concept), *(f"{value:.6f}" for value in points.ravel())]))
             write_text(below(output / "labels", f"{picture.name}.txt"), "".join(f"{line}\n" for line in lines))
@@ -60,12 +59,8 @@ class Yolo(Readable):
         notes = {
             f"{holed} objects had holes, which YOLO cannot keep: they are filled": holed,
             f"{parted} objects had several parts, which YOLO cannot join: each is an object now": parted,
-            f"scores of objects in {scored} pictures, for which YOLO has no place": scored,
         }
-        notes[f"{absent} pictures are not where the annotations say (--images): put them into {output / 'images'}"] = (
-            absent
-        )
-        return changed + [note for note, happened in notes.items() if happened]
+        return changed + loss_notes("YOLO", notes, scored, absent, str(output / "images"))
 
     def parse(self, source: Path, reading: Reading) -> Parsed:
         folder = source if source.is_dir() else source.parent
@@ -76,9 +71,10 @@ class Yolo(Readable):
         if reading.images is not None:
             pairs = [(_first_folder(reading.images, split), texts, split) for _, texts, split in pairs]
         if not pairs:
-            raise DataError(f"{folder} has no folder 'labels', nor one below train/, valid/ and the like")
+            told = f"{folder} has no folder 'labels', nor one below train/, valid/ and the like"
+            raise DataError(f"{told}: give the folder that holds one")
         named: dict[Path, PictureName] = {}
-        files: dict[Path, Path] = {}  # of labels, by pictures
+        files: dict[Path, Path] = {}  # picture -> label file
         for images, texts, above in pairs:
             for picture in _pictures(images):
                 below = picture.relative_to(images).as_posix()
@@ -97,7 +93,7 @@ class Yolo(Readable):
 
 
 def _data_file(folder: Path) -> Path | None:
-    """The file that names the classes: data.yaml, else another YAML file that does, else classes.txt or obj.names."""
+    """Find the file that names the classes: data.yaml, else another YAML file, else classes.txt or obj.names."""
     if (folder / _DATA).is_file():
         return folder / _DATA
     for file in sorted((*folder.glob("*.yaml"), *folder.glob("*.yml"))):
@@ -109,7 +105,7 @@ def _data_file(folder: Path) -> Path | None:
 
 
 def _labels(folder: Path, reading: Reading) -> tuple[list[Label], bool]:
-    """The classes, and whether the lines hold key points behind a box."""
+    """Return the labels of the classes, and whether the lines hold key points after a box."""
     file = _data_file(folder)
     if (kept := read_labels(folder)) is not None:
         return kept, False
@@ -131,7 +127,7 @@ def _yaml(file: Path) -> Any:
         raise MissingExtraError("reading YOLO's data.yaml", "export") from error
 
     class Plain(yaml.SafeLoader):
-        """Without aliases, of which a few lines make more names than memory holds."""
+        """A loader that refuses aliases, with which a few lines can fill all memory."""
 
         def compose_node(self, parent: Any, index: Any) -> Any:
             if self.check_event(yaml.AliasEvent):
@@ -142,14 +138,14 @@ def _yaml(file: Path) -> Any:
     if len(text) > _LONG:
         raise Flaw(f"has {len(text):,} characters; a list of classes has less than {_LONG:,}")
     try:
-        return yaml.load(text, Plain)  # a SafeLoader
+        return yaml.load(text, Plain)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         raise Flaw(f"is not YAML{f' (line {mark.line + 1})' if mark else ''}") from error
 
 
 def _names(data: dict[str, Any]) -> list[str]:
-    """A list, or numbered from 0; where there is only a count, what ultralytics calls the classes."""
+    """Return the names of the classes, a list or numbered from 0; for a mere count, ultralytics' own names."""
     names = data.get("names")
     if names is None and isinstance(data.get("nc"), int):
         names = [f"class_{number}" for number in range(min(data["nc"], 10_000))]
@@ -166,7 +162,7 @@ def _names(data: dict[str, Any]) -> list[str]:
 
 
 def _folders(folder: Path) -> list[tuple[Path, Path, str]]:
-    """Folders of pictures and of labels, and what comes before their pictures' names."""
+    """Return the folders of pictures and of labels, each pair with the folder of its results."""
     if (folder / "labels").is_dir():
         return [(folder / "images", folder / "labels", "")]
     splits = sorted(labels.parent for labels in folder.glob("*/labels") if labels.is_dir())  # train/labels, ...
@@ -184,7 +180,7 @@ def _pictures(folder: Path) -> list[Path]:
 
 
 def _match_by_name(files: dict[Path, Path], texts: Path, reading: Reading) -> None:
-    """Give the label files that lie elsewhere than their pictures the only picture of their name."""
+    """Assign each label file without a picture at its own path to the only picture of its name."""
     for file in sorted({file for file in texts.rglob("*.txt") if file.is_file()} - set(files.values())):
         free = [picture for picture, own in files.items() if not exists(own)]
         fitting = [picture for picture in free if file.stem in (picture.stem, safe_name(picture.stem))]
@@ -195,7 +191,7 @@ def _match_by_name(files: dict[Path, Path], texts: Path, reading: Reading) -> No
 
 
 def _account_for(folder: Path, used: set[Path], reading: Reading) -> None:
-    """Pictures without labels are negatives; labels without a picture are lost."""
+    """Note the pictures without a label file, and leave out the objects in label files without a picture."""
     there = {file for file in folder.rglob("*.txt") if file.is_file()}
     for file in sorted(used - there):
         if file.is_relative_to(folder):
@@ -240,7 +236,7 @@ def _shape(words: Sequence[str], place: str, classes: int, has_points: bool, rea
     shares = numbers[:4] if has_points else numbers
     if not ((shares >= -_SLACK) & (shares <= 1 + _SLACK)).all():
         raise Flaw("has coordinates outside 0 to 1: YOLO gives them as shares of the picture's sides")
-    if len(numbers) in (4, 5) or (has_points and len(numbers) > 5):  # the fifth says how sure a detector is
+    if len(numbers) in (4, 5) or (has_points and len(numbers) > 5):  # the fifth is a detector's confidence
         if not reading.takes_box(f"{place} has a box only"):
             return None
         x, y, width, height = numbers[:4]
@@ -253,11 +249,11 @@ def _shape(words: Sequence[str], place: str, classes: int, has_points: bool, rea
 
 @dataclass(frozen=True, eq=False)
 class _Share:
-    """A polygon in shares of the picture's sides."""
+    """A polygon in fractions of the picture's sides."""
 
     ring: Ring
     paint: Paint
 
-    def drawn(self, size: Size, scale: Scale) -> Drawn:
+    def rasterise(self, size: Size, scale: Scale) -> PlacedMask:
         ring = self.ring * size[::-1]
-        return Outline([np.floor(ring) if self.paint == "centres" else ring], self.paint).drawn(size, (1, 1))
+        return Outline([np.floor(ring) if self.paint == "centres" else ring], self.paint).rasterise(size, (1, 1))

@@ -1,16 +1,16 @@
-"""The paper's nine data sets, SPair-71k, and a user's own: which episodes they give."""
+"""Episodes of the paper's nine data sets, of SPair-71k, and of a user's own data."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
+from insid3.checks.parsing import parsing, shown
 from insid3.errors import ConfigError, DataError
 from insid3.eval.datasets import folders, objects, own, parts, points
-from insid3.eval.datasets.base import DataSet, Draw, Drawn, Fold, Part, visible
+from insid3.eval.datasets.base import DataSet, Draw, Fold, Part, UnnamedEpisode, visible
 from insid3.eval.episodes import Episode, EpisodeList, Pair, check_list, fits_disk
 from insid3.eval.reader import Reader, Readers
-from insid3.parsing import parsing, shown
 
 DATASETS: dict[str, DataSet] = {
     dataset.name: dataset
@@ -31,21 +31,22 @@ def draw(
     limit: int | None = None,
     ignore_index: own.IgnoreIndex = "auto",
 ) -> list[EpisodeList]:
-    """The episodes of each data set and fold, as the published evaluation draws them.
+    """Return the episodes of each data set and fold, drawn as in the published evaluation.
 
     Args:
         names: keys of `DATASETS`, "episodes:DIR", "folder:DIR".
-        readers: of the folder that holds the published data sets.
-        fold: only this one; -1 is COCO's 80 classes as one fold.
-        shots: references of an episode; 1, but for "episodes:DIR", whose references are all used.
-        seed: of the random stream, a new one for each list.
-        limit: the first episodes of each list only.
-        ignore_index: of "folder:DIR", the value of masks that does not count; "auto": 255 where it stands beside other
-            labels; "none": all above 0 is the object.
+        readers: readers that know the folder of the published data sets.
+        fold: number of the only fold; -1 is COCO's 80 classes as one fold; None: all folds.
+        shots: references of an episode; None: 1, or all references of "episodes:DIR".
+        seed: seed of the random stream, which begins anew for each list.
+        limit: number of episodes of each list; None: all.
+        ignore_index: value that does not count in the masks of "folder:DIR"; "auto": 255 where it stands beside other
+            labels; "none": all values above 0 are the object.
 
     Raises:
-        ConfigError: no such data set or fold, or an `ignore_index` for others than "folder:DIR".
-        DataError: files that are missing, damaged or laid out otherwise.
+        ConfigError: a data set or fold does not exist, `shots` is below 1, or `ignore_index` is no value of masks or
+            is set for another data set than "folder:DIR".
+        DataError: files are missing, damaged, or laid out in another way.
     """
     if isinstance(ignore_index, int) and not 0 <= ignore_index < 2**16:
         raise ConfigError(f"--ignore-index must be a value of masks, 0 to 65535, or none, got {ignore_index}")
@@ -76,10 +77,10 @@ def draw(
 
 
 def checked(lists: Sequence[EpisodeList]) -> list[EpisodeList]:
-    """The lists, if every result can be told from the others.
+    """Check that no two sets or episodes have the same name, and return the lists.
 
     Raises:
-        DataError: two sets of one name, or two episodes; or there are none.
+        DataError: a name occurs twice or cannot be that of a file, or there are no episodes.
     """
     if not any(each.episodes for each in lists):
         raise DataError("there are no episodes to run: the list, or the data set's own lists, are empty")
@@ -117,26 +118,20 @@ def _published(
 
 
 def _taken(fold: Fold, empty: EpisodeList, limit: int | None) -> EpisodeList:
-    """The fold's episodes, named by their place: what is drawn is the same whatever the limit."""
+    """Draw the fold's episodes and name them by their place; the limit does not change the first episodes."""
     count = fold.length if limit is None else min(limit, fold.length)
 
-    def named(index: int, drawn: Drawn | Pair) -> Episode | Pair:
+    def named(index: int, drawn: UnnamedEpisode | Pair) -> Episode | Pair:
         name = f"{empty.set}_fold{empty.fold}_{empty.shots}shot_{index:05}"
         return replace(drawn, id=name) if isinstance(drawn, Pair) else Episode(name, *drawn)
 
     episodes = tuple(named(index, drawn) for index, drawn in enumerate(islice(fold.draws, count)))
-    return replace(
-        empty,
-        length=fold.length,
-        classes=fold.classes,
-        episodes=episodes,
-        left_out=dict(fold.left_out),
-        notes=tuple(fold.notes),
-    )
+    left_out, notes = dict(fold.left_out), tuple(fold.notes)
+    return replace(empty, length=fold.length, classes=fold.classes, episodes=episodes, left_out=left_out, notes=notes)
 
 
 def check(name: str, data_root: Path) -> list[tuple[Part, int]]:
-    """How many files of each part of a published data set are there."""
+    """Count the files of each part of a published data set; ConfigError if there is no such data set."""
     if name not in DATASETS:
         raise ConfigError(f"unknown data set {name!r}: --check knows {', '.join(DATASETS)}")
     return [(part, len(visible(data_root, part.pattern))) for part in DATASETS[name].layout]

@@ -1,4 +1,4 @@
-"""What the data sets have in common: the one way to draw, and what is known about each."""
+"""The common ground of the data sets: random draws, folds, and the description of a data set."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,30 +8,31 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from insid3.checks.parsing import Flaw, clipped, parsing
 from insid3.errors import DataError
 from insid3.eval.episodes import Pair, Recipe, View
 from insid3.eval.reader import Reader, lookup
-from insid3.parsing import Flaw, clipped, parsing
 
 T = TypeVar("T")
-_PATIENCE = 100_000  # draws in vain before a class is given up
+_PATIENCE = 100_000  # unusable draws before the drawing fails
 
 
 class Draw:
-    """The published evaluations' random draws: `np.random.choice(items, 1, replace=False)[0]`, which shuffles all."""
+    """Random draws equal to those of the published evaluations, `np.random.choice(items, 1, replace=False)[0]`."""
 
     def __init__(self, seed: int) -> None:
         self.stream = np.random.RandomState(seed)
         self._again = np.random.RandomState([seed, 1])
 
     def pick(self, items: Sequence[T]) -> T:
+        """Draw one item; a permutation of all items advances the stream as `np.random.choice` does."""
         return items[self.stream.permutation(len(items))[0]]
 
     def others(self, items: Sequence[T], target: T, shots: int, what: str) -> list[T]:
-        """As many draws as shots that differ from the target; one may come twice, as published.
+        """Draw one item for each shot, none of them the target; an item may come twice, as published.
 
         Raises:
-            DataError: there is no other.
+            DataError: there is no item but the target.
         """
         if all(item == target for item in items):
             raise DataError(f"{what} has no picture besides {clipped(str(target))}: there is nothing to refer to")
@@ -43,14 +44,15 @@ class Draw:
         return found
 
     def distinct(self, views: Sequence[View], target: View, shots: int, what: str) -> list[View]:
-        """As `others`, each of another picture; there must be enough.
+        """Draw one view for each shot, each of another picture, none of the target's picture.
 
-        What comes twice is replaced from a stream of its own, so that all other draws are those of `others`.
+        A picture that comes twice is replaced with a second random stream, so that the first draws equal `others`.
+        The views must show more pictures than there are shots.
         """
         found: dict[str, View] = {}
         for view in self.others(views, target, shots, what):
             found.setdefault(view.picture, view)
-        found.pop(target.picture, None)  # of another mask
+        found.pop(target.picture, None)  # a view of the target's picture may have another mask
         while len(found) < shots:
             left = [view for view in views if view.picture not in found and view.picture != target.picture]
             view = left[self._again.randint(len(left))]
@@ -59,17 +61,17 @@ class Draw:
 
 
 def patiently(what: str) -> Iterator[int]:
-    """Counts draws that may be in vain.
+    """Yield the numbers of draws, of which some may be unusable.
 
     Raises:
-        DataError: too many.
+        DataError: 100,000 draws were unusable.
     """
     yield from range(_PATIENCE)
     raise DataError(f"{what}: no usable episode in {_PATIENCE:,} draws; has it pictures enough for these shots?")
 
 
-class Drawn(NamedTuple):
-    """An episode without its name."""
+class UnnamedEpisode(NamedTuple):
+    """The fields of an `Episode` but its id."""
 
     cls: str
     target: View
@@ -78,23 +80,25 @@ class Drawn(NamedTuple):
 
 
 class Fold(NamedTuple):
-    """What is drawn from; `draws` does it one by one, without end where the number is not the data's.
+    """A fold of a data set, with the name of each class.
 
     Attributes:
-        left_out: classes that cannot be drawn from, and why.
-        notes: what was decided about the data; those of what is drawn come with it.
+        length: number of episodes of a full evaluation.
+        draws: episodes, drawn one by one; without end where the data does not give their number.
+        left_out: classes with too few pictures, and the reasons.
+        notes: decisions about the data; drawing may add notes.
     """
 
     classes: dict[str, str]
     length: int
-    draws: Iterator[Drawn | Pair]
+    draws: Iterator[UnnamedEpisode | Pair]
     left_out: Mapping[str, str] = MappingProxyType({})
     notes: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
 class Part:
-    """Files that a data set must have: a pattern below the data root, and how many the published set has."""
+    """The files of a data set that match a pattern below the data root, and their number in the published set."""
 
     pattern: str
     what: str
@@ -103,12 +107,13 @@ class Part:
 
 @dataclass(frozen=True)
 class DataSet:
-    """One published benchmark.
+    """A published data set.
 
     Attributes:
-        folds: number of folds; `every` tells whether all classes can be one fold too (-1).
-        draw: (reader, fold, shots, draw) -> Fold.
-        layout: what `insid3 evaluate --check` looks for.
+        folds: number of folds.
+        draw: function of (reader, fold, shots, draw) that returns the `Fold`.
+        layout: files that `insid3 evaluate --check` counts.
+        every: whether fold -1, with all classes, exists.
     """
 
     name: str
@@ -123,7 +128,7 @@ def entry(data: Any, *keys: Any, file: str) -> Any:
     """Return `data[key][key]...` of an annotation file.
 
     Raises:
-        DataError: it is laid out otherwise.
+        DataError: there is no such entry.
     """
     with parsing(file, "annotation"):
         return lookup(data, *keys)
@@ -133,7 +138,7 @@ def names(values: Iterable[Any], file: str) -> list[str]:
     """Return the names of pictures that an annotation file lists.
 
     Raises:
-        DataError: one is not text.
+        DataError: a name is not text.
     """
     with parsing(file, "annotation"):
         found = list(values)
@@ -143,16 +148,16 @@ def names(values: Iterable[Any], file: str) -> list[str]:
 
 
 def visible(folder: Path, pattern: str) -> list[Path]:
-    """What matches, sorted, without what other programs hide there (`._1.jpg`, `.ipynb_checkpoints`)."""
+    """Return the sorted paths that match a pattern, without hidden files and folders (`._1.jpg`)."""
     paths = sorted(folder.glob(pattern))
     return [path for path in paths if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
 
 
 def listed(found: list[T], what: str) -> list[T]:
-    """As it is, and not empty.
+    """Check that a list of files is not empty, and return the list.
 
     Raises:
-        DataError: nothing there.
+        DataError: the list is empty.
     """
     if not found:
         raise DataError(f"no {what}: see `insid3 evaluate --check`")

@@ -1,14 +1,14 @@
-"""Data sets that are folders of pictures and mask files: ISIC, Chest X-ray, SUIM, iSAID-5i, PerMIS."""
+"""Data sets of pictures and mask files in folders: ISIC, Chest X-ray, SUIM, iSAID-5i, PerMIS."""
 
 import re
 from collections.abc import Iterator
 
+from insid3.checks.parsing import Flaw, parsing, read_text, shown
 from insid3.errors import DataError
-from insid3.eval.datasets.base import DataSet, Draw, Drawn, Fold, Part, listed, visible
+from insid3.eval.datasets.base import DataSet, Draw, Fold, Part, UnnamedEpisode, listed, visible
 from insid3.eval.episodes import View
 from insid3.eval.reader import Reader
-from insid3.images import SUFFIXES, read_values
-from insid3.parsing import Flaw, parsing, read_text, shown
+from insid3.imaging.read import SUFFIXES, read_values
 
 _ISIC, _ISIC_MASKS = "ISIC/ISIC2018_Task1-2_Training_Input", "ISIC/ISIC2018_Task1_Training_GroundTruth"
 ISAID_CLASSES = (
@@ -18,16 +18,16 @@ ISAID_CLASSES = (
 )  # fmt: skip
 
 
-def _in_turn(views: dict[str, list[View]], shots: int, draw: Draw, what: str) -> Iterator[Drawn]:
-    """Class after class: target, references."""
+def _in_turn(views: dict[str, list[View]], shots: int, draw: Draw, what: str) -> Iterator[UnnamedEpisode]:
+    """Draw an episode of each class in turn, without end: the target, then the references."""
     while True:
         for cls, mine in views.items():
             target = draw.pick(mine)
-            yield Drawn(cls, target, tuple(draw.others(mine, target, shots, f"{what} {cls}")))
+            yield UnnamedEpisode(cls, target, tuple(draw.others(mine, target, shots, f"{what} {cls}")))
 
 
 def draw_isic(reader: Reader, fold: int, shots: int, draw: Draw) -> Fold:
-    """Three classes in turn, one a folder."""
+    """Draw episodes of the three classes in turn; each class is a folder."""
 
     def view(name: str, cls: str) -> View:
         return View(f"{_ISIC}/{cls}/{name}.jpg", ("grey", f"{_ISIC_MASKS}/{name}_segmentation.png"))
@@ -41,7 +41,7 @@ def draw_isic(reader: Reader, fold: int, shots: int, draw: Draw) -> Fold:
 
 
 def draw_lung(reader: Reader, fold: int, shots: int, draw: Draw) -> Fold:
-    """One class; X-rays without a mask are left out."""
+    """Draw episodes of one class from the X-rays that have a mask."""
 
     def view(mask: str) -> View:
         name = mask if "MCUCXR" in mask else mask.replace("_mask.png", ".png")
@@ -53,7 +53,7 @@ def draw_lung(reader: Reader, fold: int, shots: int, draw: Draw) -> Fold:
 
 
 def draw_suim(reader: Reader, fold: int, shots: int, draw: Draw) -> Fold:
-    """Seven classes in turn; empty masks are left out, the rest is as many as there are episodes."""
+    """Draw episodes of the seven classes in turn, as many as there are masks that are not empty."""
     classes, views = ("FV", "HD", "PF", "RI", "RO", "SR", "WR"), {}
     for index, cls in enumerate(classes):
         folder = f"SUIM/masks/{cls}"
@@ -68,7 +68,7 @@ def draw_suim(reader: Reader, fold: int, shots: int, draw: Draw) -> Fold:
 
 
 def draw_isaid(reader: Reader, fold: int, shots: int, draw: Draw) -> Fold:
-    """Target and class are the lines of the fold's list; references. What is labelled 255 does not count."""
+    """Draw references for the targets and classes in the fold's list; pixels of the value 255 do not count."""
     file = reader.root / f"iSAID/splits/val/fold{fold}.txt"
     with parsing(file, "list of patches and classes"):
         lines = [line.rsplit("__", 1) for line in read_text(file).split()]
@@ -87,19 +87,19 @@ def draw_isaid(reader: Reader, fold: int, shots: int, draw: Draw) -> Fold:
     if other := sorted({cls for _, cls in targets} - {*classes}):
         raise DataError(f"{file} lists class {other[0] + 1}, its fold has {classes[0] + 1} to {classes[-1] + 1}")
 
-    def draws() -> Iterator[Drawn]:
+    def draws() -> Iterator[UnnamedEpisode]:
         for target, cls in targets:
             others = draw.others(names[cls], target, shots, f"iSAID class {cls}")
             references = tuple(view(name, cls) for name in others)
-            yield Drawn(str(cls), view(target, cls), references, ("value", labels(target), 255))
+            yield UnnamedEpisode(str(cls), view(target, cls), references, ("value", labels(target), 255))
 
     return Fold({str(cls): ISAID_CLASSES[cls] for cls in classes}, len(targets), draws())
 
 
 def draw_permis(reader: Reader, fold: int, shots: int, draw: Draw) -> Fold:
-    """Two episodes a video, nothing is drawn: the first frame is the reference, the second and third are targets.
+    """Return two episodes of each video, without a draw: the first frame is the reference of the second and the third.
 
-    The published order is the file system's; here videos come in the order of their names as text.
+    The published order is that of the file system; here videos are sorted by name.
     """
     folder = reader.root / "PerMIRS"
     videos = listed([path.name for path in visible(folder, "*") if path.is_dir()], f"videos (folders) in {folder}")
@@ -107,7 +107,7 @@ def draw_permis(reader: Reader, fold: int, shots: int, draw: Draw) -> Fold:
     def view(video: str, frame: int) -> View:
         return View(f"PerMIRS/{video}/{frame}.jpg", ("track", f"PerMIRS/{video}/masks.npz.npy", frame))
 
-    draws = (Drawn("0", view(video, frame), (view(video, 0),)) for video in videos for frame in (1, 2))
+    draws = (UnnamedEpisode("0", view(video, frame), (view(video, 0),)) for video in videos for frame in (1, 2))
     return Fold({"0": "the one thing"}, 2 * len(videos), draws)
 
 

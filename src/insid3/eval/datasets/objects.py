@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from typing import Any
 
+from insid3.checks.parsing import as_dict, parsing
 from insid3.errors import DataError
-from insid3.eval.datasets.base import DataSet, Draw, Drawn, Fold, Part, entry, names
+from insid3.eval.datasets.base import DataSet, Draw, Fold, Part, UnnamedEpisode, entry, names
 from insid3.eval.episodes import View
 from insid3.eval.reader import Reader
-from insid3.parsing import as_dict, parsing
 
 COCO_CLASSES = (
     "person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat", "traffic light",
@@ -22,7 +22,7 @@ COCO_CLASSES = (
 
 
 def draw_coco(reader: Reader, fold: int, shots: int, draw: Draw) -> Fold:
-    """Class, target, references. Fold -1: all 80 classes, their lists from the four files."""
+    """Draw a class, a target and references for each episode; fold -1 holds all 80 classes."""
     classes = range(80) if fold == -1 else range(fold, 80, 4)
     pictures = {}
     for cls in classes:
@@ -35,18 +35,18 @@ def draw_coco(reader: Reader, fold: int, shots: int, draw: Draw) -> Fold:
         mask = f"COCO2014/annotations/{name.removesuffix('.jpg')}.png"
         return View(f"COCO2014/{name}", ("value", mask, cls + 1))
 
-    def draws() -> Iterator[Drawn]:
+    def draws() -> Iterator[UnnamedEpisode]:
         while True:
             cls = draw.pick(classes)
             target = draw.pick(pictures[cls])
             others = draw.others(pictures[cls], target, shots, f"COCO class {cls}")
-            yield Drawn(str(cls), view(target, cls), tuple(view(name, cls) for name in others))
+            yield UnnamedEpisode(str(cls), view(target, cls), tuple(view(name, cls) for name in others))
 
     return Fold({str(cls): COCO_CLASSES[cls] for cls in classes}, 1000, draws())
 
 
 def draw_lvis(reader: Reader, fold: int, shots: int, draw: Draw) -> Fold:
-    """Classes in turn; target, references. Which classes a fold has depends on the shots."""
+    """Draw episodes of the classes in turn; the classes of a fold depend on the number of shots."""
     file = "LVIS/lvis_val.pkl"
     data = reader.annotations(file)
     with parsing(file, "annotation"):
@@ -59,12 +59,12 @@ def draw_lvis(reader: Reader, fold: int, shots: int, draw: Draw) -> Fold:
     def view(name: str, category: Any) -> View:
         return View(f"LVIS/coco/{name}", ("lvis", file, category, name))
 
-    def draws() -> Iterator[Drawn]:
+    def draws() -> Iterator[UnnamedEpisode]:
         while True:
             for cls, category in enumerate(classes):
                 target = draw.pick(pictures[cls])
                 others = draw.others(pictures[cls], target, shots, f"LVIS category {category}")
-                yield Drawn(str(cls), view(target, category), tuple(view(name, category) for name in others))
+                yield UnnamedEpisode(str(cls), view(target, category), tuple(view(name, category) for name in others))
 
     return Fold({str(cls): f"category {category}" for cls, category in enumerate(classes)}, 2300, draws())
 

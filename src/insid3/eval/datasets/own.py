@@ -1,30 +1,30 @@
-"""A user's own data: `episodes:DIR` with a list of episodes, `folder:DIR` with pictures and masks to draw from."""
+"""A user's own data: `episodes:DIR` holds a list of episodes, `folder:DIR` pictures and masks to draw from."""
 
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
+from insid3.checks.parsing import Flaw, as_dict, as_list, as_text, parsing, read_json
 from insid3.errors import DataError
-from insid3.eval.datasets.base import Draw, Drawn, Fold, listed, visible
+from insid3.eval.datasets.base import Draw, Fold, UnnamedEpisode, listed, visible
 from insid3.eval.datasets.void import void_value
 from insid3.eval.episodes import Episode, EpisodeList, View
-from insid3.images import SUFFIXES
-from insid3.parsing import Flaw, as_dict, as_list, as_text, parsing, read_json
+from insid3.imaging.read import SUFFIXES
 
 IgnoreIndex = int | Literal["auto", "none"]
 
 
 def read_episodes(folder: Path, shots: int | None) -> list[EpisodeList]:
-    """A list for each value of an episode's `set`.
+    """Read the lists of `episodes:DIR`, one for each value of an episode's `set`.
 
-    `episodes.json` holds [{"id", "set", "cls", "ref": [stem, ...], "tgt": stem}, ...]; a stem is that of
-    `images/STEM.*` and `masks/STEM.png`. An episode may have "ignore": stem, for `ignore/STEM.png`.
+    `episodes.json` holds [{"id", "set", "cls", "ref": [stem, ...], "tgt": stem}, ...]; a stem names the files
+    `images/STEM.*` and `masks/STEM.png`. An episode may have "ignore": stem, which names `ignore/STEM.png`.
 
     Args:
-        shots: how many of the references are used; None for all.
+        shots: number of references that are used; None: all.
 
     Raises:
-        DataError: no such list, or one that is laid out otherwise.
+        DataError: the list is missing or laid out in another way, or an episode has too few references.
     """
     file = folder / "episodes.json"
     sets: dict[str, list[Episode]] = {}
@@ -68,18 +68,18 @@ def read_episodes(folder: Path, shots: int | None) -> list[EpisodeList]:
 
 
 def draw_folder(folder: Path, shots: int, draw: Draw, ignore_index: IgnoreIndex, max_pixels: int) -> Fold:
-    """Every mask is a target once; references are drawn from its class, no picture twice.
+    """Make each mask of `folder:DIR` a target once, with references of distinct pictures drawn from the same class.
 
-    `images/` holds the pictures, `masks/CLASS/STEM.*` the masks; masks without a folder are of one class, "concept".
-    A class with too few pictures is left out. The masks of a class are looked at when it is drawn from.
+    `images/` holds the pictures, `masks/CLASS/STEM.*` the masks; masks without a folder are of the class "concept".
+    A class with too few pictures is left out. The masks of a class are read when its first episode is drawn.
 
     Args:
-        ignore_index: value of masks that does not count; "auto": 255, where `void_value` finds it to be none of the
-            object's.
+        ignore_index: value of masks that does not count; "auto": 255 where `void_value` finds it to be void; "none":
+            all values count.
 
     Raises:
-        DataError: no masks, a mask without its picture, no class with pictures enough, or masks that do not tell what
-            255 is.
+        DataError: there are no masks, a mask has no picture, no class has enough pictures, or the masks contradict
+            each other on 255.
     """
     pictures, masks = _by_stem(folder / "images"), dict[str, list[Path]]()
     found = [path for path in visible(folder / "masks", "**/*") if path.suffix.lower() in SUFFIXES]
@@ -95,10 +95,10 @@ def draw_folder(folder: Path, shots: int, draw: Draw, ignore_index: IgnoreIndex,
         raise DataError(f"no class of {folder} has more than {_pictures(shots)} (--shots): {told}")
     used, notes = {cls: mine for cls, mine in masks.items() if cls not in few}, list[str]()
 
-    def draws() -> Iterator[Drawn]:
+    def draws() -> Iterator[UnnamedEpisode]:
         for cls, mine in used.items():
-            void, note = _chosen(ignore_index), None
-            if ignore_index == "auto":  # reads all masks of the class
+            void, note = ignore_index if isinstance(ignore_index, int) else None, None
+            if ignore_index == "auto":
                 void, note = void_value(mine, cls, max_pixels)
             notes.extend([note] if note else [])
             own = () if void is None else (void,)
@@ -109,13 +109,9 @@ def draw_folder(folder: Path, shots: int, draw: Draw, ignore_index: IgnoreIndex,
             for target in views:
                 references = draw.distinct(views, target, shots, f"{folder}, class {cls},")
                 ignore = None if void is None else ("label", *target.mask[1:])
-                yield Drawn(cls, target, tuple(references), ignore)
+                yield UnnamedEpisode(cls, target, tuple(references), ignore)
 
     return Fold({cls: cls for cls in used}, sum(map(len, used.values())), draws(), few, notes)
-
-
-def _chosen(ignore_index: IgnoreIndex) -> int | None:
-    return ignore_index if isinstance(ignore_index, int) else None
 
 
 def _pictures(count: int) -> str:
@@ -123,7 +119,7 @@ def _pictures(count: int) -> str:
 
 
 def _by_stem(folder: Path) -> dict[str, Any]:
-    """Name of each picture; of two that differ in their suffix the first."""
+    """Return the picture names by stem; if two names differ only in the suffix, the first one is returned."""
     names = [path.name for path in reversed(visible(folder, "*")) if path.suffix.lower() in SUFFIXES]
     if not names:
         raise DataError(f"no pictures in {folder}")

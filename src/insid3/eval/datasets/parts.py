@@ -1,27 +1,27 @@
-"""PASCAL-Part and PACO-Part: parts of objects, each picture cut to its object's box."""
+"""PASCAL-Part and PACO-Part: parts of objects, in pictures cut to the object's box."""
 
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from insid3.checks.parsing import as_numbers, as_whole, parsing
 from insid3.errors import DataError
-from insid3.eval.datasets.base import DataSet, Draw, Drawn, Fold, Part, entry, names, patiently
+from insid3.eval.datasets.base import DataSet, Draw, Fold, Part, UnnamedEpisode, entry, names, patiently
 from insid3.eval.episodes import View
 from insid3.eval.outlines import numbers
 from insid3.eval.pickles import load_pickle
 from insid3.eval.reader import Reader, lookup
-from insid3.parsing import as_numbers, as_whole, parsing
 
 _VOC = "Pascal-Part/VOCdevkit/VOC2010"
 _GROUPS = ("animals", "indoor", "person", "vehicles")
 
 
 def draw_pascal(reader: Reader, fold: int, shots: int, draw: Draw) -> Fold:
-    """Classes in turn; image and object of the target, then of distinct references. Fold = group of objects."""
+    """Draw episodes of the classes in turn, each from distinct pictures; a fold is a group of objects."""
     file = f"{_VOC}/all_obj_part_to_image.json"
     group = entry(reader.annotations(file), _GROUPS[fold], "object", file=file)
-    parts = [(thing, part, images) for thing, its in group.items() for part, images in its["part"].items()]
+    parts = [(thing, part, images) for thing, found in group.items() for part, images in found["part"].items()]
     classes = [
         (thing, part, names(images["val"], file))
         for thing, part, images in parts
@@ -31,7 +31,7 @@ def draw_pascal(reader: Reader, fold: int, shots: int, draw: Draw) -> Fold:
         raise DataError(f"{file} has no part in group {_GROUPS[fold]} with pictures to train and to validate")
 
     def drawn_view(name: str, thing: str, part: str) -> View | None:
-        """An object of the image that has the part; None: draw again."""
+        """Draw an object of the image; None if the object lacks the part, so that another draw is needed."""
         where = f"{_VOC}/Annotations_Part_json_merged_part_classes/{name}.json"
         objects = entry(reader.annotations(where), "object", file=where)
         mine = [index for index, each in enumerate(objects) if each["name"] == thing]
@@ -42,10 +42,10 @@ def draw_pascal(reader: Reader, fold: int, shots: int, draw: Draw) -> Fold:
             return None
         with parsing(where, "annotation"):
             box = as_numbers([*lookup(objects[index], "bndbox").values()], "side of a box")
-        x0, y0, x1, y1 = (int(side) for side in box)  # by order, as published
+        x0, y0, x1, y1 = (int(side) for side in box)  # in the order of the file, as published
         return View(f"{_VOC}/JPEGImages/{name}.jpg", ("pascal", where, index, part), (x0, y0, x1, y1))
 
-    def draws() -> Iterator[Drawn]:
+    def draws() -> Iterator[UnnamedEpisode]:
         while True:
             for cls, (thing, part, listed) in enumerate(classes):
                 found: dict[str, View] = {}  # the target, then the references
@@ -57,14 +57,14 @@ def draw_pascal(reader: Reader, fold: int, shots: int, draw: Draw) -> Fold:
                     if len(found) == 1 + shots:
                         break
                 target, *references = found.values()
-                yield Drawn(str(cls), target, tuple(references))
+                yield UnnamedEpisode(str(cls), target, tuple(references))
 
     length = min(sum(len(images["val"]) for _, _, images in parts), 2500)
     return Fold({str(cls): f"{thing} {part.lower()}" for cls, (thing, part, _) in enumerate(classes)}, length, draws())
 
 
 def draw_paco(reader: Reader, fold: int, shots: int, draw: Draw) -> Fold:
-    """Class; target image and object; for each reference image and object. Drawn again where a box leaves nothing."""
+    """Draw a class, and picture and object of the target and each reference; draw again if a box is empty."""
     file, train_file = "PACO-Part/paco/paco_part_val.pkl", "PACO-Part/paco/paco_part_train.pkl"
     data, train = reader.annotations(file), _categories(reader.root / train_file)
     if len(train) != 448:
@@ -98,7 +98,7 @@ def draw_paco(reader: Reader, fold: int, shots: int, draw: Draw) -> Fold:
         (height, width), (x0, y0, x1, y1) = reader.size(view.picture), view.box or (0, 0, 0, 0)
         return not (range(height)[y0:y1] and range(width)[x0:x1])
 
-    def draws() -> Iterator[Drawn]:
+    def draws() -> Iterator[UnnamedEpisode]:
         while True:
             for _ in patiently("PACO-Part"):
                 category = draw.pick(classes)
@@ -109,12 +109,12 @@ def draw_paco(reader: Reader, fold: int, shots: int, draw: Draw) -> Fold:
                     views.append(view(image, name, category))
                 if not any(map(is_empty, views)):
                     break
-            yield Drawn(str(classes.index(category)), views[0], tuple(views[1:]))
+            yield UnnamedEpisode(str(classes.index(category)), views[0], tuple(views[1:]))
 
     return Fold({str(cls): f"category {category}" for cls, category in enumerate(classes)}, 2500, draws())
 
 
-@lru_cache(1)  # for the folds to come; nothing else of the file is of use, and it is large
+@lru_cache(1)  # all folds need the categories, and nothing else of the large file
 def _categories(file: Path) -> list[Any]:
     return list(entry(load_pickle(file), "cid2img", file=str(file)))
 

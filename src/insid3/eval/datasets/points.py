@@ -1,18 +1,18 @@
-"""SPair-71k: keypoints."""
+"""SPair-71k: pairs of pictures with keypoints."""
 
 from collections.abc import Iterator
 
+from insid3.checks.parsing import Flaw, as_dict, as_numbers, as_points, as_text, parsing, read_text, shown
 from insid3.errors import DataError
 from insid3.eval.datasets.base import DataSet, Draw, Fold, Part
 from insid3.eval.episodes import Pair, fits_disk
 from insid3.eval.reader import Reader, lookup
-from insid3.parsing import Flaw, as_dict, as_numbers, as_points, as_text, parsing, read_text, shown
 
 _NAMES = ("category", "src_imname", "trg_imname")
 
 
 def draw_spair(reader: Reader, fold: int, shots: int, draw: Draw) -> Fold:
-    """Nothing is drawn: the lines of the list of test pairs."""
+    """Return the pairs in the list of test pairs, without a draw."""
     file = reader.root / "SPair-71k/Layout/large/test.txt"
     with parsing(file, "list of pairs"):
         names = read_text(file).split()

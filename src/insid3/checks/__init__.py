@@ -1,0 +1,1 @@
+"""Checks of settings, and of files that other programs wrote."""

@@ -1,0 +1,1 @@
+"""Pictures, masks and points: reading, resizing and drawing."""
