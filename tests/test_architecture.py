@@ -60,6 +60,15 @@ def test_files_that_the_page_names_exist() -> None:
     assert [name for name in named if not (SOURCE / name).exists()] == []
 
 
+def test_the_published_method_is_one_short_function() -> None:
+    """In the paper's order, which the numbers of its sections tell."""
+    source = (SOURCE / "methods" / "insid3.py").read_text()
+    (function,) = (node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef))
+    assert function.end_lineno is not None
+    assert function.end_lineno - function.lineno < 80
+    assert re.findall(r"# (3\.\d)", source) == ["3.1", "3.2", "3.3", "3.4"]
+
+
 def test_no_two_files_import_each_other() -> None:
     """Not even in a roundabout way."""
     imports = {

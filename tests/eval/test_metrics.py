@@ -29,7 +29,7 @@ from insid3.eval.metrics import (
     pck_by_image,
     pck_by_point,
 )
-from insid3.imaging.resizing import nearest
+from insid3.imaging.resizing import resize_nearest
 
 MASKS = arrays(bool, array_shapes(min_dims=2, max_dims=2, max_side=40))
 
@@ -174,7 +174,7 @@ def digest(mask: np.ndarray) -> str:
 def test_truth_is_resized_as_published(golden: tuple[dict[str, Any], dict[str, np.ndarray]], case: int) -> None:
     published, masks = golden[0]["resized_ground_truth"][case], golden[1]
     prediction = masks[f"resize_pred_{case}"]
-    truth = nearest(masks[f"resize_gt_{case}"], prediction.shape)
+    truth = resize_nearest(masks[f"resize_gt_{case}"], prediction.shape)
     assert digest(truth) == published["gt_mask_after_resize"]
     assert counts(prediction, truth) == counted(published)
 
@@ -186,7 +186,7 @@ def test_labels_with_ignored_pixels_are_resized_as_published(
 ) -> None:
     published, arrays = golden[0]["resized_isaid_labels"][case], golden[1]
     prediction = arrays[f"label_pred_{case}"]
-    labels = nearest(arrays[f"label_map_{case}"], prediction.shape)
+    labels = resize_nearest(arrays[f"label_map_{case}"], prediction.shape)
     truth, ignore = labels == published["class_id"] + 1, labels == 255
     assert (digest(truth), digest(ignore)) == (published["mask"], published["ignore"])
     assert counts(prediction, truth, ignore) == counted(published)

@@ -24,7 +24,7 @@ from insid3.imaging import draw
 from insid3.imaging.colours import PALETTE, Colour
 from insid3.imaging.masks import read_mask
 from insid3.imaging.read import read_image, read_values
-from insid3.imaging.resizing import nearest, thumbnail
+from insid3.imaging.resizing import resize_nearest, thumbnail
 from insid3.label_map import LabelMap, numbered
 from insid3.model import INSID3
 from insid3.region_picker import parse_picks
@@ -128,7 +128,7 @@ class Session:
             values = read_values(layer, 4 * CANVAS**2)
             if values.ndim != 3 or values.shape[2] != 4:
                 raise MaskError(f"a painted layer is RGBA, got shape {values.shape}")
-            painted |= nearest(values[..., 3] > 127, size)
+            painted |= resize_nearest(values[..., 3] > 127, size)
         if not painted.any() and not example.painted:
             return example  # the canvas was only opened
         self.example = replace(self._marked(painted if painted.any() else None), painted=True)
@@ -172,8 +172,10 @@ class Session:
         example = self._example()
         picture, size = example.preview, example.preview.shape[:2]
         if tau is not None:
-            picture = draw.borders(picture, nearest(self.features.regions(self._example().whole, tau).labels, size))
-        return picture if example.mask is None else draw.overlay(picture, nearest(example.mask, size), colour)
+            picture = draw.borders(
+                picture, resize_nearest(self.features.regions(self._example().whole, tau).labels, size)
+            )
+        return picture if example.mask is None else draw.overlay(picture, resize_nearest(example.mask, size), colour)
 
     def _example(self) -> Example:
         if self.example is None:
@@ -259,7 +261,7 @@ class Session:
         if not self.concepts:
             return []
         return [
-            (draw.overlay(small, nearest(mask, small.shape[:2]), label.colour), f"{concept.name}: {source}")
+            (draw.overlay(small, resize_nearest(mask, small.shape[:2]), label.colour), f"{concept.name}: {source}")
             for concept, label in zip(self.concepts.values(), numbered([*self.concepts.values()]), strict=True)
             for small, mask, source in zip(concept.thumbnails, concept.masks, concept.sources, strict=True)
         ]

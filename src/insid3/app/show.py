@@ -12,7 +12,7 @@ from insid3.config import Config
 from insid3.explain import Inside
 from insid3.imaging import draw
 from insid3.imaging.colours import MAGENTA
-from insid3.imaging.resizing import nearest
+from insid3.imaging.resizing import resize_nearest
 from insid3.label_map import LabelMap
 from insid3.results import Keypoints
 
@@ -54,7 +54,7 @@ class Shown:
 
 def marked(preview: UInt8[np.ndarray, "h w 3"], found: LabelMap) -> UInt8[np.ndarray, "h w 3"]:
     """A target with the masks of all concepts."""
-    masks = [nearest(mask, preview.shape[:2]) for mask in found.masks]
+    masks = [resize_nearest(mask, preview.shape[:2]) for mask in found.masks]
     return draw.overlay(preview, masks, [label.colour for label in found.labels])
 
 
@@ -86,7 +86,7 @@ class Stages:
         result, size = inside.result, preview.shape[:2]
 
         def enlarged(grid: Shaped[np.ndarray, "h w"]) -> Shaped[np.ndarray, "H W"]:
-            return nearest(grid, size)
+            return resize_nearest(grid, size)
 
         seed = np.zeros(inside.candidates.shape, bool) if result.seed is None else result.clusters == result.seed
         pictures = {
@@ -95,7 +95,7 @@ class Stages:
             "Clusters": draw.segments(preview, enlarged(result.clusters)),
             "Candidates": draw.overlay(preview, enlarged(inside.candidates), (240, 228, 66)),
             "Seed cluster": draw.overlay(preview, enlarged(seed), (86, 180, 233)),
-            "Mask": draw.overlay(preview, nearest(result.mask, size), MAGENTA),
+            "Mask": draw.overlay(preview, resize_nearest(result.mask, size), MAGENTA),
         }
         return cls(pictures, _bars(inside, config.threshold), _sentence(inside, config))
 
@@ -149,7 +149,7 @@ def _map(
     target: UInt8[np.ndarray, "h w 3"], size: tuple[int, int], found: Keypoints, shown: int
 ) -> UInt8[np.ndarray, "h w 3"]:
     if len(found):
-        target = draw.relief(target, nearest(found.maps[shown], target.shape[:2]))
+        target = draw.relief(target, resize_nearest(found.maps[shown], target.shape[:2]))
     return draw.points(target, found.xy * (target.shape[1] / size[1]))
 
 

@@ -19,7 +19,7 @@ from insid3.features.patch_grid import inner_size
 from insid3.imaging.masks import alpha_or_colours
 from insid3.imaging.opening import MAX_PIXELS
 from insid3.imaging.read import read_values
-from insid3.imaging.resizing import nearest, resize_image
+from insid3.imaging.resizing import resize_image, resize_nearest
 from insid3.methods import METHODS
 from insid3.model import INSID3
 from insid3.transductive import Together, check_together
@@ -225,7 +225,7 @@ class FolderPredictor:
         values = read_values(self.files(material.episode)[0], self.max_pixels)
         values = alpha_or_colours(values)
         mask = np.any(values > 0, axis=-1) if values.ndim == 3 else values > 0
-        return Prediction(mask if self.score_at == "model" else nearest(mask, material.truth.shape))
+        return Prediction(mask if self.score_at == "model" else resize_nearest(mask, material.truth.shape))
 
     def match(self, material: Material) -> Float[np.ndarray, "p 2"]:
         raise DataError(f"--predictions holds masks, {material.episode.id} asks for points: leave out spair")

@@ -26,7 +26,7 @@ from insid3.eval.used import used_settings
 from insid3.imaging.colours import MAGENTA
 from insid3.imaging.draw import matches, overlay, sheet
 from insid3.imaging.read import read_values
-from insid3.imaging.resizing import nearest
+from insid3.imaging.resizing import resize_nearest
 from insid3.storage import write_bytes, write_picture, write_text
 
 _TRUTH = (0, 158, 115)
@@ -327,7 +327,7 @@ class Illustrator:
                 shown = [
                     overlay(material.references[0], material.reference_masks[0], _TRUTH),
                     overlay(material.target, material.truth, _TRUTH),
-                    overlay(material.target, nearest(mask, material.truth.shape), MAGENTA),
+                    overlay(material.target, resize_nearest(mask, material.truth.shape), MAGENTA),
                 ]
                 captions = [f"reference: {cls}", episode.id, f"found, IoU {value:.1f}"]
         except Insid3Error:

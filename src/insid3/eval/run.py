@@ -20,7 +20,7 @@ from insid3.eval.metrics import Counts, Tally, boundary_counts, correct, counts
 from insid3.eval.outcome import Outcome, read_outcomes
 from insid3.eval.predict import Material, Predictor
 from insid3.eval.reader import Readers
-from insid3.imaging.resizing import nearest
+from insid3.imaging.resizing import resize_nearest
 from insid3.storage import append_line, differences, flat, output_errors, sweep, write_lines, write_text, writing
 
 _NAMED = 10  # missing files that a message names
@@ -278,8 +278,8 @@ def attempt(material: Material, predictor: Predictor, masks: Path | None) -> dic
 
 def _mask(material: Material, predictor: Predictor, masks: Path | None) -> dict[str, Any]:
     mask, score, reason = predictor.segment(material)
-    truth, ignore = nearest(material.truth, mask.shape), material.ignore
-    ignore = None if ignore is None else nearest(ignore, mask.shape)
+    truth, ignore = resize_nearest(material.truth, mask.shape), material.ignore
+    ignore = None if ignore is None else resize_nearest(ignore, mask.shape)
     pixels, counted = counts(mask, truth, ignore), mask if ignore is None else mask & ~ignore
     if masks is not None:
         writing(lambda: write_mask(masks / f"{material.episode.id}.png", mask))

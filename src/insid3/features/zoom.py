@@ -11,7 +11,7 @@ from insid3.config import Config
 from insid3.errors import ConfigError
 from insid3.features.cache import FeatureCache
 from insid3.features.encoded import Encoded, encode_all
-from insid3.imaging.resizing import nearest
+from insid3.imaging.resizing import resize_nearest
 
 Box = tuple[int, int, int, int]
 
@@ -46,7 +46,7 @@ def encode_part(
         SizeError: not enough memory.
     """
     picture, grid = target.whole, target.grid.blend(values[None].cpu().numpy())
-    box = part_to_see(nearest(grid > config.threshold, target.grid.size))
+    box = part_to_see(resize_nearest(grid > config.threshold, target.grid.size))
     if box is None or picture is None:
         return None
     left, top, right, bottom = box

@@ -34,18 +34,18 @@ def resize_part(
 
 def resize_mask(mask: Bool[np.ndarray, "H W"], size: tuple[int, int]) -> Bool[np.ndarray, "H2 W2"]:
     """Resize to (height, width) `size`, nearest; if no pixel is left, set the one under the mask's centroid."""
-    (height, width), small = mask.shape, nearest(mask, size)
+    (height, width), small = mask.shape, resize_nearest(mask, size)
     if not small.any():
         y, x = (int(np.mean(index)) for index in np.nonzero(mask))
         small[y * size[0] // height, x * size[1] // width] = True
     return small
 
 
-def nearest(values: Shaped[np.ndarray, "H W"], size: tuple[int, int]) -> Shaped[np.ndarray, "H2 W2"]:
+def resize_nearest(values: Shaped[np.ndarray, "H W"], size: tuple[int, int]) -> Shaped[np.ndarray, "H2 W2"]:
     """Resize to (height, width) `size` by taking the value at floor(index x old / new).
 
     Example:
-        >>> nearest(np.array([[1, 2, 3, 4]]), (1, 2))
+        >>> resize_nearest(np.array([[1, 2, 3, 4]]), (1, 2))
         array([[1, 3]])
     """
     height, width = values.shape
