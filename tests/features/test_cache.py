@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from insid3 import INSID3
+from insid3 import INSID3, Config
 from insid3.features.cache import FeatureCache
-from stubs import box_mask, colour_model, scene
+from stubs import ColourEncoder, box_mask, colour_model, scene
 
 BOX = (16, 16, 48, 48)
 
@@ -95,3 +95,14 @@ def test_models_of_one_encoder_share_a_cache(model: INSID3) -> None:
     other = model.but(threshold=0.5)
     assert other.cache is model.cache
     assert INSID3(model.encoder, model.config).cache is not model.cache
+
+
+@pytest.mark.parametrize("rank", [0, 2])
+def test_an_encoder_need_not_be_hashable(rank: int) -> None:
+    class Plain(ColourEncoder):
+        __hash__ = None  # type: ignore[assignment]  # as a dataclass has none
+
+    model = INSID3(Plain(), Config(size=32, rank=rank, tau=0.9))
+    found = model.segment(scene(BOX), model.concept(scene(BOX), box_mask(*BOX)))
+    assert found.mask.any()
+    assert model.cache.basis(model.config) is model.cache.basis(model.config)

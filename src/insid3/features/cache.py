@@ -87,9 +87,10 @@ class FeatureCache:
 
     def basis(self, config: Config) -> Float[Tensor, "c r"]:
         """Return B, the positional subspace (paper 3.1), in float32."""
+        size, kind, encoder = config.size, config.basis, self.encoder  # which need not be hashable
         if not config.rank:
-            return self.once(_nothing, self.encoder)
-        directions = self.once(positional_subspace, self.encoder, config.size, config.basis)
+            return self.kept(lambda: torch.zeros(encoder.channels, 0, device=encoder.device), "no directions")
+        directions = self.kept(lambda: positional_subspace(encoder, size, kind), positional_subspace, size, kind)
         return self.once(_leading, directions, config.rank)
 
     def debiased(self, tokens: Float[Tensor, "w _ c"], config: Config) -> Float[Tensor, "n c"]:
@@ -130,10 +131,6 @@ class _Kept:
             self.tensors[tensor] = _Kept()
         found: _Kept = self.tensors[tensor]
         return found
-
-
-def _nothing(encoder: Encoder) -> Float[Tensor, "c 0"]:
-    return torch.zeros(encoder.channels, 0, device=encoder.device)
 
 
 def _leading(directions: Float[Tensor, "c d"], rank: int) -> Float[Tensor, "c r"]:
