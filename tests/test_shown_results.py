@@ -11,19 +11,9 @@ from PIL import Image
 from insid3 import INSID3, Concept, ImageError
 from insid3.imaging.masks import read_mask
 from insid3.imaging.read import read_values
-from stubs import box_mask, colour_model, scene
+from stubs import box_mask, scene
 
 BOX = (16, 16, 48, 48)
-
-
-@pytest.fixture
-def model() -> INSID3:
-    return colour_model()
-
-
-@pytest.fixture
-def red(model: INSID3) -> Concept:
-    return model.concept(scene(BOX), box_mask(*BOX), name="red")
 
 
 @pytest.fixture

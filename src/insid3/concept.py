@@ -29,6 +29,10 @@ _PER_SHOT = ("tokens", "patch_masks", "masks", "image_sizes", "sources", "thumbn
 class Concept:
     """A concept to mark: tokens and masks of one or several references, made by `INSID3.concept`.
 
+    >>> cat = model.concept("cat.jpg", "cat_mask.png", name="cat")
+    >>> cat.save("cat.insid3")
+    >>> cat = Concept.load("cat.insid3")
+
     Attributes:
         name: what the concept is called in results.
         backbone, weights_hash, size, fit: the encoder, R and kind of square that made the tokens; only the same can use

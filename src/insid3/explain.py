@@ -20,17 +20,25 @@ class Inside:
     Attributes:
         result: the result of `INSID3.segment`; its `similarity`, `clusters` and `seed` belong here too.
         raw: (h, w) similarity to the concept's prototype without debiasing (the paper's Fig. 4, before).
-        candidates: (h, w) which patches may show the concept (stage 2).
-        scores: (k,) the score of each cluster, which the threshold is compared with; empty without a candidate. With
-            rule="field" each patch is compared by itself, and this is the mean of the cluster's patches.
         kept: (k,) which clusters are above the threshold; with rule="field" they make up most of the mask.
     """
 
     result: Segmentation
     raw: Float[np.ndarray, "h w"]
-    candidates: Bool[np.ndarray, "h w"]
-    scores: Float[np.ndarray, "k"]
     kept: Bool[np.ndarray, "k"]
+
+    @property
+    def candidates(self) -> Bool[np.ndarray, "h w"]:
+        """The (h, w) patches that may show the concept (stage 2)."""
+        return self.result.candidates
+
+    @property
+    def scores(self) -> Float[np.ndarray, "k"]:
+        """The (k,) scores of the clusters, which the threshold is compared with; empty without a candidate.
+
+        With rule="field" each patch is compared by itself, and this is the mean of a cluster's patches.
+        """
+        return self.result.cluster_scores
 
 
 def look_inside(model: INSID3, target: Source | Encoded, concept: Concept) -> Inside:
@@ -44,14 +52,8 @@ def look_inside(model: INSID3, target: Source | Encoded, concept: Concept) -> In
     encoded = target if isinstance(target, Encoded) else model.encode(target)
     result, config = model.segment(encoded, concept), model.config
     shots = model.cache.shots(concept, config.but(rank=0))
-    raw = encoded.tokens @ prototype(shots.tokens, shots.masks)
+    raw = encoded.tokens @ model.cache.once(prototype, shots.tokens, shots.masks)
     kept = result.cluster_scores > config.threshold
     if result.seed is not None:
         kept[result.seed] |= config.keep_seed
-    return Inside(
-        result=result,
-        raw=encoded.grid.blend(raw.cpu().numpy()),
-        candidates=result.candidates,
-        scores=result.cluster_scores,
-        kept=kept,
-    )
+    return Inside(result, encoded.grid.blend(raw.cpu().numpy()), kept)

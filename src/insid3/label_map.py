@@ -42,6 +42,10 @@ class Label:
 class LabelMap:
     """The places of several concepts in one target.
 
+    >>> both = model.label("target.jpg", [cat, dog])
+    >>> cat_mask, dog_mask = both.masks
+    >>> both.save("labels.png")
+
     Attributes:
         labels: name, id and colour of each concept.
         results: each concept's result, as if the concept were alone.

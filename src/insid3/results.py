@@ -36,7 +36,7 @@ class Segmentation:
 
     >>> found = model.segment("target.jpg", cat)
     >>> found.save("mask.png")
-    >>> found.overlay().show()
+    >>> found.overlay().save("overlay.png")
 
     Attributes:
         mask: (H, W) bool, at the target's own size.
@@ -138,6 +138,9 @@ class Segmentation:
 @dataclass(frozen=True, eq=False, repr=False)
 class Keypoints:
     """The places of a reference's points in the target.
+
+    >>> found = model.match("target.jpg", cat, [[30, 20], [40, 40]])
+    >>> found.xy, found.similarity
 
     Attributes:
         xy: (p, 2) float32, in target pixels.

@@ -456,29 +456,29 @@ def test_a_list_whose_classes_are_incomplete_is_refused(own: Path, tmp_path: Pat
         load(tmp_path / "list.json")
 
 
-@pytest.mark.parametrize("mode", ["LA", "RGBA"])
-def test_predictions_may_be_in_alpha(own: Path, tmp_path: Path, mode: str) -> None:
-    """An alpha channel that varies is the mask, as in masks of references."""
+def in_alpha(mode: str, mask: Image.Image) -> Image.Image:
+    black = Image.new(mode, mask.size)
+    black.putalpha(mask.convert("L"))
+    return black
+
+
+def as_values(mode: str, mask: Image.Image) -> Image.Image:
+    return mask.convert(mode)
+
+
+@pytest.mark.parametrize(
+    ("mode", "written"),
+    [*((mode, in_alpha) for mode in ("LA", "RGBA")), *((mode, as_values) for mode in ("LA", "RGBA", "RGB", "L", "1"))],
+)
+def test_predictions_may_have_any_mode(
+    own: Path, tmp_path: Path, mode: str, written: Callable[[str, Image.Image], Image.Image]
+) -> None:
+    """An alpha channel that varies is the mask, as in masks of references; an opaque one is not."""
     lists = draw([f"episodes:{own}"])
     for each in lists:
         for episode in each.episodes:
             assert isinstance(episode, Episode)
             with Image.open(own / episode.target.mask[1]) as mask:
-                black = Image.new(mode, mask.size)
-                black.putalpha(mask.convert("L"))
-                black.save(tmp_path / f"{episode.id}.png")
-    with Evaluation({".": FolderPredictor(tmp_path)}, lists, tmp_path / "out", masks=False) as evaluation:
-        assert [outcome.iou for _, (outcome,) in evaluation.run()] == [100.0] * 6
-
-
-@pytest.mark.parametrize("mode", ["LA", "RGBA", "RGB", "L", "1"])
-def test_predictions_may_have_any_mode(own: Path, tmp_path: Path, mode: str) -> None:
-    """An opaque alpha channel is not the mask."""
-    lists = draw([f"episodes:{own}"])
-    for each in lists:
-        for episode in each.episodes:
-            assert isinstance(episode, Episode)
-            with Image.open(own / episode.target.mask[1]) as mask:
-                mask.convert(mode).save(tmp_path / f"{episode.id}.png")
+                written(mode, mask).save(tmp_path / f"{episode.id}.png")
     with Evaluation({".": FolderPredictor(tmp_path)}, lists, tmp_path / "out", masks=False) as evaluation:
         assert [outcome.iou for _, (outcome,) in evaluation.run()] == [100.0] * 6

@@ -9,14 +9,9 @@ from torch import Tensor
 
 from insid3 import INSID3, Config
 from insid3.features.cache import FeatureCache
-from stubs import ColourEncoder, box_mask, colour_model, scene
+from stubs import ColourEncoder, box_mask, scene
 
 BOX = (16, 16, 48, 48)
-
-
-@pytest.fixture
-def model() -> INSID3:
-    return colour_model()
 
 
 @pytest.fixture

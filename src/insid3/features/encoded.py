@@ -26,6 +26,9 @@ from insid3.types import Encoder
 class Encoded:
     """An encoded picture, made by `INSID3.encode`; `segment` and `match` take it in the picture's place.
 
+    >>> encoded = model.encode("target.jpg")
+    >>> found = model.segment(encoded, cat), model.but(threshold=0.4).segment(encoded, dog)
+
     Attributes:
         name: the picture's file name, or words in its place.
         backbone, weights_hash, config: the encoder and settings that made the tokens; only the same can use them.

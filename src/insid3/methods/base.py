@@ -101,7 +101,7 @@ def presence_of(
     shots, debiased = cache.shots(concept, config), cache.debiased(target.tokens, config)
     matches, beaten = cache.matches(debiased, shots)
     votes = backward_votes(matches, shots.masks, beaten)
-    candidate = candidates(debiased @ prototype(shots.tokens, shots.masks), votes, concept.shots)
+    candidate = candidates(debiased @ cache.once(prototype, shots.tokens, shots.masks), votes, concept.shots)
     return presence(kept, candidate, matches, shots.tokens, shots.masks, debiased, config.rule)
 
 

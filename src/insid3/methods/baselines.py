@@ -15,7 +15,7 @@ def nearest(target: Encoded, concept: Concept, config: Config, cache: FeatureCac
     shots, debiased = cache.shots(concept, config), cache.debiased(target.tokens, config)
     matches, beaten = cache.matches(debiased, shots)
     votes = backward_votes(matches, shots.masks, beaten)
-    forward = debiased @ mean_prototype(shots.tokens, shots.masks)
+    forward = debiased @ cache.once(mean_prototype, shots.tokens, shots.masks)
     margin = (2 * votes >= concept.shots).to(forward.dtype) - 0.5
     return as_result(target, concept, config, cache, margin, forward, "no patch is most similar to one under the mask")
 
@@ -23,6 +23,6 @@ def nearest(target: Encoded, concept: Concept, config: Config, cache: FeatureCac
 def prototype(target: Encoded, concept: Concept, config: Config, cache: FeatureCache) -> Segmentation:
     """Mark by thresholded similarity: patches more similar to the concept's prototype than `threshold`."""
     shots, debiased = cache.shots(concept, config), cache.debiased(target.tokens, config)
-    forward = debiased @ mean_prototype(shots.tokens, shots.masks)
+    forward = debiased @ cache.once(mean_prototype, shots.tokens, shots.masks)
     why = f"no patch is more similar than {config.threshold:g}"
     return as_result(target, concept, config, cache, forward - config.threshold, forward, why, scores=forward)

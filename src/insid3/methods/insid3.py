@@ -40,7 +40,7 @@ def segment(
 
     # 3.3 Seed-cluster selection. Candidates resemble the concept's prototype g (forward), and the patch of a reference
     # nearest to each lies under the mask (backward); negatives are further background of every reference.
-    g = prototype(shots.tokens, shots.masks)
+    g = cache.once(prototype, shots.tokens, shots.masks)
     forward = debiased @ g
     matches, beaten = cache.matches(debiased, shots)
     votes = backward_votes(matches, shots.masks, beaten)

@@ -45,7 +45,7 @@ def segment(
     debiased = cache.debiased(target.tokens, config)
     how = partition or (cluster, config.tau)
     labels = cache.once(cluster_windows, target.tokens, *how)
-    forward = debiased @ prototype(shots.tokens, shots.masks)
+    forward = debiased @ cache.once(prototype, shots.tokens, shots.masks)
     matches, beaten = cache.matches(debiased, shots)
     candidate = candidates(forward, backward_votes(matches, shots.masks, beaten), concept.shots)
     if not candidate.any():

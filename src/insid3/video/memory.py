@@ -21,6 +21,8 @@ from insid3.model import INSID3
 class MemoryConfig:
     """The settings of a memory, measured by `benchmarks/video.py`.
 
+    >>> memory = Memory(model, [cat], MemoryConfig(most=4, gap=25))
+
     Attributes:
         most: largest number of remembered frames for each concept.
         least: least score of a mask that is remembered. The score is measured against the concept's own examples, so
