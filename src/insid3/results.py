@@ -161,7 +161,7 @@ class Keypoints:
 
     def __repr__(self) -> str:
         similar = f", similarity {self.similarity.min():.2f} to {self.similarity.max():.2f}" if len(self) else ""
-        return f"Keypoints({len(self)} points{similar})"
+        return f"Keypoints({len(self)} point{'s' * (len(self) != 1)}{similar})"
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the points as JSON: a list of {"x", "y", "similarity"}, in pixels of the target.
